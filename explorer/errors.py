@@ -1,0 +1,38 @@
+"""The one exception family: every message says what was passed, what was expected and what to do next."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ExplorerError(Exception):
+    """Anything that the explorer refuses or cannot do, said in words for the person who asked."""
+
+
+class UnknownName(ExplorerError, KeyError):
+    """A name that is not in a list of names; the message gives the list."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+        names = list(known)
+        close = get_close_matches(str(name), names, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        self.message = f"There is no {kind} {name!r}. Known: {', '.join(names)}.{hint}"
+        super().__init__(self.message)
+
+    def __str__(self) -> str:  # KeyError would show the message in quotes
+        return self.message
+
+
+class BadInput(ExplorerError, ValueError):
+    """A value out of range, of the wrong shape or type."""
+
+
+class NotReachable(BadInput):
+    """A budget below what the network can be pruned to; the message names the minimum."""
+
+
+class CannotTrace(ExplorerError):
+    """The network's graph could not be read; the message says where and what to try."""
+
+
+class Interrupted(ExplorerError):
+    """The user stopped the work; what was reached before is kept."""

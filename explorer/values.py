@@ -1,0 +1,367 @@
+"""The frozen values that travel through the explorer. Arrays in them are read-only; keys are of the content.
+
+Words are those of the README's glossary: a *group* is a set of channels' *units* that are kept or removed
+together, a *plan* says which units of every group are kept, a *state* is weights + plan + recovery.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.errors import BadInput
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that refuses to be written."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def content_key(*parts: object) -> str:
+    """A short digest of arrays, strings, numbers and tuples of them."""
+    digest = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """One dimension of a parameter or buffer, and the unit of the group at each of its positions.
+
+    `unit` is int32 (length of the dimension,); -1 where the position is another group's or always kept.
+    `reads` says that an operator sums over this dimension against activations: masking zeroes it there.
+    """
+
+    tensor: str
+    dim: int
+    unit: Ints
+    reads: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels that must be kept or removed together: `size` units, and every place where they live.
+
+    All units have the same number of positions in every slot, so that costs need widths only.
+    `layers` are the names of the layers that produce the channels. `reason` says why a group that is not
+    prunable is not; for a prunable group it is empty.
+    """
+
+    id: str
+    size: int
+    slots: tuple[Slot, ...]
+    layers: tuple[str, ...]
+    prunable: bool
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One call of a convolution or linear layer, in execution order.
+
+    `in_units` int32 (inputs, 2) and `out_units` int32 (outputs, 2) give (index of the group in the graph,
+    unit) of every channel; (-1, -1) where a channel is in no group (the image). Shapes are of one example,
+    without the batch: (C, H, W) or (features,). `weight` is the qualified name of its weight.
+    """
+
+    name: str
+    kind: str
+    weight: str
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    kernel: tuple[int, ...]
+    in_units: Ints
+    out_units: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class CostTerms:
+    """What a cost is computed from: sizes that are linear in the widths, and products of them.
+
+    A *form* is a size as a function of the widths w: `constant[f] + coefficient[f] @ w`. Tensors, MACs and
+    live activations are products of forms (rows of form indices, padded with form 0, which is always 1).
+    """
+
+    constant: NDArray[np.int64]  # (forms,)
+    coefficient: NDArray[np.int64]  # (forms, groups)
+    tensors: tuple[
+        tuple[str, str, int], ...
+    ]  # (name, safetensors' dtype, number of dimensions), state-dict order
+    tensor_forms: NDArray[np.int64]  # (tensors, dimensions)
+    counted: Bools  # (tensors,): parameters, each tie once
+    stored: NDArray[np.int64]  # (stored,): rows of `tensors` as a safetensors file orders them, each tie once
+    stored_bytes: NDArray[np.int64]  # (stored,): bytes per element
+    header_text: int  # characters of that file's header apart from the digits of the rows' lengths and offsets
+    layer_tensor: NDArray[np.int64]  # (layers,): row of the layer's weight in `tensors`
+    positions: NDArray[np.int64]  # (layers,): how often the weight is applied for one example
+    other_macs: int  # matrix products of two activations, whose sizes no plan changes
+    live_forms: NDArray[np.int64]  # (storages, dimensions)
+    live_factor: NDArray[np.int64]  # (storages,): elements per product of forms
+    born: NDArray[np.int64]  # (storages,): step at which it is written
+    dies: NDArray[np.int64]  # (storages,): last step that reads it
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGraph:
+    """A network as the explorer sees it: layers, channel groups and how layers feed each other.
+
+    `edges` are pairs of layer indices (producer, consumer). `folds` are pairs (convolution, batch norm) of
+    module names where the second directly follows the first and can be folded into it. `attributes` say
+    which numbers on modules repeat a length: (module, attribute, tensor, dim, numerator, denominator) means
+    attribute = length of the tensor's dimension * numerator / denominator. `shapes` are the dense shapes of
+    all parameters and buffers by qualified name; of tied ones, only the first name has slots, and `ties` are
+    pairs (other name, first name).
+    """
+
+    layers: tuple[Layer, ...]
+    groups: tuple[ChannelGroup, ...]
+    edges: tuple[tuple[int, int], ...]
+    input_shape: tuple[int, ...]
+    folds: tuple[tuple[str, str], ...]
+    attributes: tuple[tuple[str, str, str, int, int, int], ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    ties: tuple[tuple[str, str], ...]
+    terms: CostTerms
+    key: str
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Group id -> its place in `groups`."""
+        return MappingProxyType({group.id: place for place, group in enumerate(self.groups)})
+
+    def group(self, group_id: str) -> ChannelGroup:
+        """The group of that id; raises BadInput with the known ids."""
+        if group_id not in self.index:
+            raise BadInput(f"There is no channel group {group_id!r}. Known: {', '.join(self.index)}.")
+        return self.groups[self.index[group_id]]
+
+    @cached_property
+    def prunable(self) -> tuple[ChannelGroup, ...]:
+        return tuple(group for group in self.groups if group.prunable)
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Dense width of every group, int64 (groups,)."""
+        return np.array([group.size for group in self.groups], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Importance of every unit of every prunable group: higher = keep.
+
+    `comparable` says that scores of different groups are on one scale (Taylor's are in units of loss), so
+    that a global ranking takes them raw instead of dividing by the group's mean.
+    """
+
+    criterion: str
+    by_group: Mapping[str, Floats]
+    comparable: bool
+
+    def __post_init__(self) -> None:
+        arrays = {name: read_only(np.array(a, dtype=np.float32)) for name, a in self.by_group.items()}
+        object.__setattr__(self, "by_group", MappingProxyType(arrays))
+
+    @cached_property
+    def key(self) -> str:
+        return content_key(self.criterion, *(part for pair in self.by_group.items() for part in pair))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which units of every prunable group are kept: bool (size,) per group. Equal plans have equal keys."""
+
+    graph_key: str
+    keep: Mapping[str, Bools]
+
+    def __post_init__(self) -> None:
+        arrays = {name: read_only(np.array(a, dtype=bool)) for name, a in self.keep.items()}
+        object.__setattr__(self, "keep", MappingProxyType(arrays))
+
+    @cached_property
+    def key(self) -> str:
+        return content_key(self.graph_key, *(part for pair in sorted(self.keep.items()) for part in pair))
+
+    @cached_property
+    def widths(self) -> Mapping[str, int]:
+        """Kept units of every prunable group."""
+        return MappingProxyType({name: int(kept.sum()) for name, kept in self.keep.items()})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network of given widths costs, for one example of the graph's input shape.
+
+    `macs`: multiply-adds of convolutions, transposed convolutions, linear layers and matrix products,
+    padding taps counted; bias, batch norm, activations and pooling are not. `params`: elements of the
+    parameters, tied ones once. `peak_bytes`: largest sum of live float32 activations over the execution
+    order, batch 1, weights excluded. `file_bytes`: size of the weights as a safetensors file.
+    `layer_macs` and `layer_params` (weights only) are per layer, in the graph's order.
+    """
+
+    macs: int
+    params: int
+    peak_bytes: int
+    file_bytes: int
+    layer_macs: tuple[int, ...] = field(repr=False)
+    layer_params: tuple[int, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What is done to the weights after cutting: nothing, BN statistics re-estimated, or epochs of training."""
+
+    bn: bool = False
+    epochs: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Recovery":
+        """ "none", "bn" or a number of epochs (BN statistics are re-estimated before training)."""
+        if text == "none":
+            return cls()
+        if text == "bn":
+            return cls(bn=True)
+        if text.isdecimal() and int(text) > 0:
+            return cls(bn=True, epochs=int(text))
+        raise BadInput(f"Recovery {text!r} is not known. Use none, bn, or a number of epochs such as 1.")
+
+    @property
+    def code(self) -> str:
+        return str(self.epochs) if self.epochs else ("bn" if self.bn else "none")
+
+    @property
+    def label(self) -> str:
+        """For people, beside every accuracy."""
+        if self.epochs:
+            return f"trained {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        return "re-estimated BN" if self.bn else "no recovery"
+
+
+@dataclass(frozen=True)
+class State:
+    """What an accuracy belongs to: weights, plan and recovery (and its seed)."""
+
+    weights_key: str
+    plan_key: str
+    recovery: Recovery
+    seed: int = 0
+
+    @cached_property
+    def key(self) -> str:
+        return content_key(self.weights_key, self.plan_key, self.recovery.code, self.seed)
+
+
+def wilson_interval(correct: int, seen: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927, JASA 22): correct of seen -> (low, high) in [0, 1]."""
+    if seen == 0:
+        return 0.0, 1.0
+    z = 1.959964
+    share = correct / seen
+    middle = (share + z * z / (2 * seen)) / (1 + z * z / seen)
+    half = z / (1 + z * z / seen) * math.sqrt(share * (1 - share) / seen + z * z / (4 * seen * seen))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Accuracy so far: `correct` of `seen` images out of `of`, and the state it belongs to."""
+
+    state_key: str
+    correct: int
+    seen: int
+    of: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose top-1 class is the label, in [0, 1]; NaN before the first image."""
+        return self.correct / self.seen if self.seen else math.nan
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % Wilson interval."""
+        return wilson_interval(self.correct, self.seen)[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % Wilson interval."""
+        return wilson_interval(self.correct, self.seen)[1]
+
+    @property
+    def done(self) -> bool:
+        return self.seen == self.of
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How far the shrunk network is from the masked one, on real inputs (see `surgery.prove`)."""
+
+    max_difference: float
+    scale: float
+    effect: float
+    finite: bool
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Finite outputs, not all zero, and equal up to the tolerance x scale."""
+        return self.finite and self.scale > 0 and self.max_difference <= self.tolerance * self.scale
+
+    @property
+    def conclusive(self) -> bool:
+        """ok, and the cut changed the logits by more than the tolerance: wrong surgery would have shown."""
+        return self.ok and self.effect > self.tolerance * self.scale
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Measured seconds per forward pass of one batch: median and quartiles over `runs`."""
+
+    batch: int
+    median: float
+    low: float
+    high: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that a user has chosen, as one hashable value: scalars and tuples only.
+
+    `keep` is the share of `cost` kept at most, over the groups that `widths` does not pin. `widths` are
+    pairs (group id, width).
+    """
+
+    criterion: str = "taylor"
+    allocation: str = "global"
+    cost: str = "macs"
+    keep: float = 1.0
+    widths: tuple[tuple[str, int], ...] = ()
+    recovery: Recovery = Recovery(bn=True)
+    seed: int = 0
+
+
+def full_plan(graph: ChannelGraph) -> Plan:
+    """The plan that keeps everything."""
+    return Plan(graph.key, {group.id: np.ones(group.size, dtype=bool) for group in graph.prunable})
