@@ -1,0 +1,18 @@
+"""Images: those that ship with the package, and a user's own."""
+
+from explorer.data.bundled import fashion_mnist
+from explorer.data.full import full_fashion_mnist
+from explorer.data.images import Data, Images, Normalize, identity
+from explorer.data.sources import DataSource, as_data, as_images
+
+__all__ = [
+    "Data",
+    "DataSource",
+    "Images",
+    "Normalize",
+    "as_data",
+    "as_images",
+    "fashion_mnist",
+    "full_fashion_mnist",
+    "identity",
+]

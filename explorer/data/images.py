@@ -1,0 +1,132 @@
+"""Labelled images and the splits of a data set: what networks are scored, evaluated and trained on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from explorer.errors import BadInput
+from explorer.values import content_key
+
+Split = Literal["train", "explore", "final"]
+
+
+def identity(images: Tensor) -> Tensor:
+    """The normalisation of images that are inputs already."""
+    return images
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """(image - mean) / std, one mean and std for all channels: images in [0, 1] -> inputs."""
+
+    mean: float
+    std: float
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled images of one shape, and how they become a network's inputs.
+
+    `pixels` (N, C, H, W) is uint8 (0..255), or float32; `labels` int64 (N,), 0 or more; `normalize` maps
+    float32 images (0..1 if they were uint8) to inputs of the same batch size. Raises BadInput.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    normalize: Callable[[Tensor], Tensor]
+
+    def __post_init__(self) -> None:
+        _check_pixels(self.pixels)
+        _check_labels(self.labels, len(self.pixels))
+        if not callable(self.normalize):
+            raise BadInput(
+                f"normalize is a {type(self.normalize).__name__}; expected a function that maps images in "
+                "[0, 1] (N, C, H, W) to inputs, such as explorer.data.Normalize(mean, std)."
+            )
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} labelled images of shape {tuple(self.pixels.shape[1:])}>"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def inputs(self, rows: slice | Tensor = slice(None)) -> Tensor:
+        """Normalised inputs float32 (rows, C, H, W) of a slice, or of a tensor of positions."""
+        pixels = self.pixels[rows]
+        images = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+        return self.normalize(images)
+
+    def subset(self, count: int) -> "Images":
+        """The first `count` images (all, if there are fewer)."""
+        if count < 1:
+            raise BadInput(f"A subset of {count} images was asked for; the least is 1.")
+        return (
+            self if count >= len(self) else Images(self.pixels[:count], self.labels[:count], self.normalize)
+        )
+
+    @cached_property
+    def key(self) -> str:
+        """Content key of pixels, labels and what `normalize` does to a ramp from 0 to 1."""
+        shape = self.pixels.shape[1:]
+        ramp = self.normalize(torch.linspace(0, 1, shape.numel()).view(1, *shape))
+        return content_key(self.pixels.numpy(), self.labels.numpy(), ramp.detach().numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The splits of a data set and the names of its classes (label i is `classes[i]`).
+
+    `train` images are for calibration, BN statistics and training only; the sliders look at `explore`
+    images; `final` images are for an explicit final check. Without `train` there is no recovery.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Images | None
+    explore: Images
+    final: Images | None
+
+
+def _check_pixels(pixels: Tensor) -> None:
+    if not isinstance(pixels, Tensor) or pixels.dim() != 4:
+        found = f"shape {tuple(pixels.shape)}" if isinstance(pixels, Tensor) else type(pixels).__name__
+        raise BadInput(
+            f"Images are a tensor of shape (N, C, H, W), not {found}. Grey images (N, H, W) become it by "
+            "images.unsqueeze(1), channels-last ones by images.permute(0, 3, 1, 2)."
+        )
+    if len(pixels) == 0:
+        raise BadInput("The data set is empty: it must have at least one image.")
+    if pixels.numel() == 0:
+        raise BadInput(f"Images of shape {tuple(pixels.shape[1:])} have no pixels.")
+    if pixels.dtype not in (torch.uint8, torch.float32):
+        raise BadInput(
+            f"Images have dtype {pixels.dtype}; expected uint8 (0..255) or float32. Convert them with "
+            ".to(torch.uint8) or .float()."
+        )
+    if pixels.dtype == torch.float32 and not (finite := torch.isfinite(pixels).flatten(1).all(1)).all():
+        bad = int((~finite).sum())
+        first = int((~finite).nonzero()[0])
+        raise BadInput(
+            f"{bad} of {len(pixels)} images hold NaN or infinite pixels; the first is image {first}."
+        )
+
+
+def _check_labels(labels: Tensor, count: int) -> None:
+    if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.dtype != torch.int64:
+        found = (
+            f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        )
+        raise BadInput(f"Labels are class numbers, int64 of shape (N,), not {found}.")
+    if len(labels) != count:
+        raise BadInput(
+            f"{count} images and {len(labels)} labels were given; there must be one label per image."
+        )
+    if (least := int(labels.min())) < 0:
+        raise BadInput(f"Label {least} is out of range: labels are class numbers from 0 on.")

@@ -1,0 +1,152 @@
+"""What a user may pass as data, turned into Images and Data: tensors, Dataset, DataLoader, or ours."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from explorer.data.images import Data, Images, Split, identity
+from explorer.errors import BadInput, UnknownName
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+DataSource = Data | Images | tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any]
+
+ACCEPTED = (
+    "Accepted: a pair of tensors (images (N, C, H, W), labels (N,)), a torch Dataset or DataLoader of "
+    "(image, label), or explorer.data's Images or Data."
+)
+
+
+def as_images(data: DataSource, split: Split) -> Images:
+    """The images of `split` of a Data; any other source as it is, its float images taken as inputs already.
+
+    uint8 images are divided by 255. Raises BadInput for a split that is missing, an empty data set, wrong
+    shapes or dtypes, NaN, and labels out of range.
+    """
+    if split not in SPLITS:
+        raise UnknownName("split", split, SPLITS)
+    if isinstance(data, Images):
+        return data
+    if not isinstance(data, Data):
+        return Images(*_collected(data), identity)
+    images: Images | None = getattr(data, split)
+    if images is None:
+        raise BadInput(
+            f"{data.name} has no {split} images, and they are needed here. Pass data = explorer.data.Data("
+            f"..., {split}=Images(...), ...)."
+        )
+    if (most := int(images.labels.max())) >= len(data.classes):
+        raise BadInput(
+            f"Label {most} among the {split} images of {data.name} is out of range: it has "
+            f"{len(data.classes)} classes, so labels go from 0 to {len(data.classes) - 1}."
+        )
+    return images
+
+
+def as_data(
+    data: DataSource, normalize: Callable[[Tensor], Tensor] | None = None, name: str = "your data"
+) -> Data:
+    """A Data as it is; any other source as the explore images of a Data without training and final images.
+
+    `normalize` maps the source's images to inputs (None: they are inputs); Images and Data have their own.
+    Raises BadInput as `as_images` does.
+    """
+    if isinstance(data, Data | Images) and normalize is not None:
+        raise BadInput(
+            f"Both normalize and {type(data).__name__} were given, which has its own: leave normalize out, "
+            "or pass the tensors."
+        )
+    if isinstance(data, Data):
+        return data
+    explore = data if isinstance(data, Images) else Images(*_collected(data), normalize or identity)
+    return Data(name, _class_names(data, int(explore.labels.max()) + 1), None, explore, None)
+
+
+def _class_names(data: object, count: int) -> tuple[str, ...]:
+    """The `classes` of a Dataset (or of the Dataset of a DataLoader), else the numbers below `count`."""
+    named = getattr(data.dataset if isinstance(data, DataLoader) else data, "classes", None)
+    if isinstance(named, list | tuple) and len(named) >= count:
+        return tuple(str(name) for name in named)
+    return tuple(str(label) for label in range(count))
+
+
+def _collected(data: object) -> tuple[Tensor, Tensor]:
+    """All images and labels of a source on the CPU: uint8 or float32 (N, C, H, W), int64 (N,)."""
+    if isinstance(data, tuple | list) and len(data) == 2:
+        images, labels = (_from_array(x) if isinstance(x, np.ndarray) else x for x in data)
+        return _as_pixels(images), _as_labels(labels)
+    if not isinstance(data, Dataset | DataLoader):
+        raise BadInput(f"Data cannot be a {type(data).__name__}. {ACCEPTED}")
+    # Shuffling and random transforms must not move the user's random numbers.
+    with torch.random.fork_rng(devices=[]):
+        if isinstance(data, DataLoader):
+            parts = [_pair(item, "batch", place) for place, item in enumerate(data)]
+            join: Callable[[list[Tensor]], Tensor] = torch.cat
+        else:
+            parts = [_pair(item, "item", place) for place, item in enumerate(_items(data))]
+            join = torch.stack
+    if not parts:
+        raise BadInput("The data set is empty: it must have at least one image.")
+    pixels, labels = zip(*parts, strict=True)
+    for place, image in enumerate(pixels):
+        expected = pixels[0].shape if join is torch.stack else (len(image), *pixels[0].shape[1:])
+        if image.shape != expected:
+            raise BadInput(
+                f"Images must have one shape, but number {place} has {tuple(image.shape)} and the first "
+                f"{tuple(pixels[0].shape)}. Resize or crop them in the data set's transform."
+            )
+    return _as_pixels(join(list(pixels))), _as_labels(join(list(labels)))
+
+
+def _items(data: Dataset[Any]) -> Iterable[Any]:
+    if isinstance(data, IterableDataset):
+        return data
+    try:
+        count = len(data)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise BadInput(f"{type(data).__name__} has no length: a map-style Dataset needs __len__.") from error
+    return (data[place] for place in range(count))
+
+
+def _pair(item: Any, kind: str, place: int) -> tuple[Tensor, Tensor]:
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise BadInput(
+            f"{kind.capitalize()} {place} of the data is a {type(item).__name__}, not (image, label)."
+        )
+    image, label = item
+    if not isinstance(image, Tensor):
+        raise BadInput(
+            f"The image of {kind} {place} is a {type(image).__name__}, not a tensor. Give the data set "
+            "a transform to tensors, such as torchvision.transforms.ToTensor()."
+        )
+    if not isinstance(label, int | Tensor | np.integer):
+        raise BadInput(f"The label of {kind} {place} is a {type(label).__name__}, not a class number.")
+    return image, torch.as_tensor(label)
+
+
+def _from_array(array: np.ndarray) -> Tensor:
+    try:
+        return torch.tensor(array)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"An array of dtype {array.dtype} cannot be images or labels: {error}.") from error
+
+
+def _as_pixels(images: Any) -> Tensor:
+    """On the CPU, floating types as float32; Images checks the rest."""
+    if not isinstance(images, Tensor):
+        raise BadInput(f"The images are a {type(images).__name__}, not a tensor. {ACCEPTED}")
+    images = images.detach().cpu()
+    return images.float() if images.dtype.is_floating_point else images
+
+
+def _as_labels(labels: Any) -> Tensor:
+    """On the CPU, integer types as int64; Images checks the rest."""
+    if not isinstance(labels, Tensor):
+        raise BadInput(f"The labels are a {type(labels).__name__}, not a tensor. {ACCEPTED}")
+    labels = labels.detach().cpu()
+    whole = not (labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool)
+    return labels.long() if whole else labels

@@ -1,0 +1,145 @@
+"""Every kind of data a user may pass gives the same images, and bad data a clear error."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from explorer.data import Data, Images, Normalize, as_data, as_images, fashion_mnist, identity
+from explorer.errors import BadInput, UnknownName
+
+PIXELS = torch.linspace(-2, 2, 5 * 3 * 4 * 4).view(5, 3, 4, 4)
+LABELS = torch.tensor([0, 2, 1, 0, 2])
+
+
+class Listed(Dataset):
+    """A map-style data set that never raises IndexError, with labels as Python numbers."""
+
+    classes = ("cat", "dog", "bird")
+
+    def __init__(self, items: list) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, place: int) -> object:
+        return self.items[place % len(self.items)]
+
+
+class Streamed(IterableDataset):
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from zip(PIXELS, LABELS, strict=True)
+
+
+SOURCES = {
+    "tensors": (PIXELS, LABELS),
+    "list of tensors": [PIXELS, LABELS.to(torch.int32)],
+    "doubles": (PIXELS.double(), LABELS.to(torch.uint8)),
+    "arrays": (PIXELS.numpy(), LABELS.numpy()),
+    "with gradient": (PIXELS.clone().requires_grad_(), LABELS),
+    "Images": Images(PIXELS, LABELS, identity),
+    "TensorDataset": TensorDataset(PIXELS, LABELS),
+    "Dataset": Listed([(x, int(y)) for x, y in zip(PIXELS, LABELS, strict=True)]),
+    "Dataset of numpy labels": Listed([(x, y) for x, y in zip(PIXELS, LABELS.numpy(), strict=True)]),
+    "IterableDataset": Streamed(),
+    "DataLoader": DataLoader(TensorDataset(PIXELS, LABELS), batch_size=2),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_every_source_gives_the_same_images(source: object) -> None:
+    images = as_images(source, "explore")
+    assert torch.equal(images.inputs(), PIXELS)
+    assert torch.equal(images.labels, LABELS)
+    data = as_data(source)
+    assert data.explore.key == images.key
+    assert (data.train, data.final) == (None, None)
+
+
+def test_bytes_of_a_pair_are_divided_by_255() -> None:
+    pixels = torch.full((2, 1, 1, 1), 51, dtype=torch.uint8)
+    assert as_images((pixels, LABELS[:2]), "train").inputs().flatten().tolist() == pytest.approx([0.2, 0.2])
+
+
+def test_normalize_is_applied_to_a_source_that_has_none() -> None:
+    data = as_data((PIXELS, LABELS), Normalize(1.0, 2.0), "mine")
+    assert torch.equal(data.explore.inputs(), (PIXELS - 1) / 2)
+    assert data.name == "mine"
+    with pytest.raises(BadInput, match="Both normalize and Images"):
+        as_data(data.explore, identity)
+
+
+def test_class_names_are_those_of_the_data_set_or_numbers() -> None:
+    items = [(x, int(y)) for x, y in zip(PIXELS, LABELS, strict=True)]
+    assert as_data(Listed(items)).classes == ("cat", "dog", "bird")
+    assert as_data(DataLoader(Listed(items))).classes == ("cat", "dog", "bird")
+    assert as_data((PIXELS, LABELS)).classes == ("0", "1", "2")
+
+
+def test_a_data_gives_its_splits() -> None:
+    data = fashion_mnist(identity)
+    assert as_data(data) is data
+    assert as_images(data, "final") is data.final
+    with pytest.raises(UnknownName, match=r"no split 'test'. Known: train, explore, final"):
+        as_images(data, "test")
+
+
+def test_a_missing_split_is_named() -> None:
+    data = as_data((PIXELS, LABELS), name="mine")
+    with pytest.raises(BadInput, match="mine has no train images"):
+        as_images(data, "train")
+
+
+def test_a_label_beyond_the_classes_is_refused() -> None:
+    data = Data("mine", ("a", "b"), None, Images(PIXELS, LABELS, identity), None)
+    with pytest.raises(
+        BadInput, match=r"Label 2 among the explore images .* 2 classes, so labels go from 0 to 1"
+    ):
+        as_images(data, "explore")
+
+
+def test_a_shuffled_loader_does_not_move_the_random_numbers() -> None:
+    loader = DataLoader(TensorDataset(PIXELS, LABELS), batch_size=2, shuffle=True)
+    before = torch.get_rng_state()
+    images = as_images(loader, "explore")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert sorted(images.labels.tolist()) == sorted(LABELS.tolist())
+
+
+BAD = {
+    "nothing": (None, "Data cannot be a NoneType. Accepted: a pair of tensors"),
+    "a path": ("images/", "Data cannot be a str"),
+    "a triple": ((PIXELS, LABELS, LABELS), "Data cannot be a tuple"),
+    "lists": (([1.0], [0]), "The images are a list, not a tensor"),
+    "labels in a list": ((PIXELS, [0, 1]), "The labels are a list"),
+    "texts": ((np.array(["a"]), LABELS), "array of dtype <U1 cannot be images"),
+    "float labels": ((PIXELS, LABELS.float()), "class numbers, int64"),
+    "true and false": ((PIXELS, LABELS > 0), "class numbers, int64"),
+    "whole numbers": ((PIXELS.long(), LABELS), "dtype torch.int64; expected uint8"),
+    "no channels": ((PIXELS[:, 0], LABELS), r"not shape \(5, 4, 4\)"),
+    "empty pair": ((PIXELS[:0], LABELS[:0]), "data set is empty"),
+    "empty Dataset": (Listed([]), "data set is empty"),
+    "empty DataLoader": (DataLoader(TensorDataset(PIXELS[:0], LABELS[:0])), "data set is empty"),
+    "NaN": ((PIXELS.log(), LABELS), "NaN or infinite pixels"),
+    "images only": (Listed([PIXELS[0]]), r"Item 0 of the data is a Tensor, not \(image, label\)"),
+    "one-element tuples": (TensorDataset(PIXELS), r"Item 0 of the data is a tuple, not \(image, label\)"),
+    "pictures": (Listed([("cat.png", 0)]), "image of item 0 is a str, not a tensor.*ToTensor"),
+    "label names": (Listed([(PIXELS[0], "cat")]), "label of item 0 is a str"),
+    "sizes differ": (
+        Listed([(PIXELS[0], 0), (PIXELS[0, :, :2], 1)]),
+        r"number 1 has \(3, 2, 4\) and the first \(3, 4, 4\)",
+    ),
+    "no length": (Dataset(), "Dataset has no length"),
+}
+
+
+@pytest.mark.parametrize(("source", "message"), BAD.values(), ids=BAD)
+def test_bad_data_is_refused_in_words(source: object, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        as_images(source, "explore")
+    with pytest.raises(BadInput, match=message):
+        as_data(source)
