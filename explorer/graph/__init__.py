@@ -1,0 +1,131 @@
+"""Reads a network: which layers it has, which channels are coupled, and why some cannot be pruned.
+
+`trace` runs two walks, in eval and in train mode, so that heads that exist only in training are coupled too.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from torch import Tensor, fx, nn
+
+from explorer.errors import BadInput, CannotTrace
+from explorer.graph.rules import rule_for
+from explorer.graph.terms import activation_axes, build_terms
+from explorer.graph.tracing import Traced, first_names, run_hollow
+from explorer.graph.units import Units, find_units
+from explorer.graph.walk import Walk
+from explorer.values import ChannelGraph, Layer, content_key
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+__all__ = ["trace"]
+
+
+def trace(model: nn.Module, example: Tensor) -> ChannelGraph:
+    """The channel graph of a model for inputs of the example's shape (N, C, H, W).
+
+    The model is neither run nor changed. Raises BadInput for arguments of the wrong type and CannotTrace
+    where torch.fx cannot follow the model's forward, with the line that stopped it.
+    """
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"trace takes a torch.nn.Module, not {type(model).__name__}. Pass network.model.")
+    if not isinstance(example, Tensor) or example.dim() < 2:
+        got = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
+        raise BadInput(f"trace takes an example input (1, channels, height, width), not {got}.")
+    walk = Walk()
+    traced = run_hollow(model, example, training=False)
+    _walk_training(walk, model, example, traced)
+    walk.run(traced, rule_for, record_layers=True)
+    axes = activation_axes(walk, traced)
+    units = find_units(walk, [labels.numpy().astype("int64") for found in axes.values() for labels in found])
+    layers = tuple(
+        Layer(
+            name=call.name,
+            kind=call.kind,
+            weight=call.weight,
+            in_shape=call.in_shape,
+            out_shape=call.out_shape,
+            kernel=call.kernel,
+            in_units=units.pairs(call.in_labels),
+            out_units=units.pairs(call.out_labels),
+        )
+        for call in walk.layers
+    )
+    if not layers:
+        raise CannotTrace(
+            f"{type(model).__name__} has no convolution or linear layer that the explorer knows, so there is "
+            "nothing to prune. Layers must be torch.nn modules (Conv1d-3d, Linear)."
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return ChannelGraph(
+        layers=layers,
+        groups=units.groups,
+        edges=_edges(walk, traced),
+        input_shape=tuple(example.shape[1:]),
+        folds=_folds(traced),
+        attributes=tuple(sorted(walk.attributes)),
+        shapes=MappingProxyType(shapes),
+        ties=tuple((name, first) for name, first in first_names(model).items() if name != first),
+        terms=build_terms(model, walk, traced, units, axes),
+        key=_key(layers, units, shapes, tuple(example.shape[1:])),
+    )
+
+
+def _walk_training(walk: Walk, model: nn.Module, example: Tensor, in_eval: Traced) -> None:
+    """Couple what only the training forward shows, such as auxiliary heads.
+
+    A model whose training forward cannot be traced is taken as it is in eval, provided that this reaches all
+    of its parameters: what is never reached could read channels that a plan removes.
+    """
+    try:
+        traced = run_hollow(model, example, training=True)
+    except CannotTrace:
+        reached = {str(node.target) for node in in_eval.results if node.op in ("call_module", "get_attr")}
+        for name, _ in model.named_parameters():
+            if name not in reached and name.rpartition(".")[0] not in reached:
+                raise
+        return
+    walk.run(traced, rule_for, record_layers=False)
+    walk.other_macs = 0
+
+
+def _edges(walk: Walk, traced: Traced) -> tuple[tuple[int, int], ...]:
+    """Pairs of layers where the second reads what the first produced, directly or through other operators."""
+    index = {call.node: place for place, call in enumerate(walk.layers)}
+    sources: dict[fx.Node, frozenset[int]] = {}
+    edges = set()
+    for node in traced.results:
+        reached = frozenset().union(*(sources[source] for source in node.all_input_nodes))
+        if node in index:
+            edges |= {(source, index[node]) for source in reached}
+            reached = frozenset([index[node]])
+        sources[node] = reached
+    return tuple(sorted(edges))
+
+
+def _folds(traced: Traced) -> tuple[tuple[str, str], ...]:
+    """Batch norms that directly follow a convolution, each module called once: (convolution, batch norm)."""
+    calls = [node for node in traced.results if node.op == "call_module"]
+    targets = [str(node.target) for node in calls]
+    folds = []
+    for node in calls:
+        source = node.args[0] if node.args else None
+        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
+            continue
+        pair = str(source.target), str(node.target)
+        modules = [traced.module.get_submodule(name) for name in pair]
+        once = all(targets.count(name) == 1 for name in pair)
+        kinds = type(modules[0]) in CONVOLUTIONS and type(modules[1]) in BATCH_NORMS
+        if once and kinds and modules[1].track_running_stats:
+            folds.append(pair)
+    return tuple(folds)
+
+
+def _key(layers: tuple[Layer, ...], units: Units, shapes: Mapping[str, tuple[int, ...]], input_shape: tuple[int, ...]) -> str:
+    parts: list[object] = [input_shape, sorted(shapes.items())]
+    for layer in layers:
+        parts += [layer.name, layer.in_units, layer.out_units]
+    for group in units.groups:
+        parts += [group.id, group.size, group.prunable]
+    return content_key(*parts)
