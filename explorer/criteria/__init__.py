@@ -1,0 +1,73 @@
+"""Criteria: rules that score the units of every prunable group; higher = keep. One file each."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from explorer.criteria.activations import APOZ, MEAN_ACTIVATION
+from explorer.criteria.bn_gamma import BNGamma
+from explorer.criteria.fpgm import FPGM
+from explorer.criteria.norms import L1, L2
+from explorer.criteria.random import Random
+from explorer.criteria.subject import Criterion, Subject
+from explorer.criteria.taylor import Taylor
+from explorer.data import Data, as_images
+from explorer.errors import BadInput, ExplorerError, UnknownName
+from explorer.graph.checks import check_model
+from explorer.values import ChannelGraph, Scores
+
+CRITERIA: dict[str, Criterion] = {
+    "taylor": Taylor(),
+    "l1": L1,
+    "l2": L2,
+    "bn_gamma": BNGamma(),
+    "fpgm": FPGM(),
+    "apoz": APOZ,
+    "mean_activation": MEAN_ACTIVATION,
+    "random": Random(),
+}
+SCORED_IMAGES = 512  # enough for stable ranks on the bundled networks, and a second's work on a slow core
+
+
+def score(
+    model_or_network: Any, graph: ChannelGraph, criterion: str, data: Any = None, seed: int = 0
+) -> Scores:
+    """Score every unit of the prunable groups of a model (nn.Module) or network (explorer.load).
+
+    `data` may be anything that explorer.evaluate takes; its training images are used (where there are none,
+    its explore images), at most 512. A network brings its own. Raises UnknownName for a criterion that does not exist, BadInput where it needs images
+    and there are none, or where weights are not finite.
+    """
+    if criterion not in CRITERIA:
+        raise UnknownName("criterion", criterion, CRITERIA)
+    rule = CRITERIA[criterion]
+    given = model_or_network
+    model = given if isinstance(given, nn.Module) else getattr(given, "model", None)
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"score takes a torch.nn.Module or a loaded network, not {type(given).__name__}.")
+    check_model(graph, model)
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise BadInput(
+                f"The weights of {name} are not finite (NaN or infinite): load another checkpoint."
+            )
+    if data is None and model is not given:
+        data = given.data
+    images = None
+    if rule.needs_data:
+        if data is None:
+            raise BadInput(
+                f"Ranking by {criterion} looks at images and there are none. Pass data=(inputs, labels), or use a "
+                "criterion of weights only: l1, l2, fpgm, bn_gamma."
+            )
+        trainless = isinstance(data, Data) and data.train is None
+        images = as_images(data, "explore" if trainless else "train").subset(SCORED_IMAGES)
+    subject = Subject(copy.deepcopy(model).eval(), graph, images, seed)
+    by_group = rule(subject)
+    for group, values in by_group.items():
+        if not np.isfinite(values).all():
+            raise ExplorerError(f"Ranking by {criterion} gave scores of {group} that are not finite numbers.")
+    return Scores(criterion, by_group, rule.comparable)

@@ -1,0 +1,50 @@
+"""Criteria on what the next layers read: share of zeros (APoZ, Hu et al. 2016) and mean magnitude."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from explorer.capture import input_statistic
+from explorer.criteria.subject import Subject, batches
+
+
+@final
+@dataclass(frozen=True)
+class ActivationMean:
+    """Mean of a statistic of the activations, over images, positions and all layers that read the unit.
+
+    Activations are taken where they are read, so after ReLU where there is one.
+    """
+
+    name: str
+    label: str
+    about: str
+    statistic: Callable[[Tensor], Tensor]
+    needs_data: bool = True
+    comparable: bool = False
+
+    def __call__(self, subject: Subject) -> dict[str, NDArray[np.float32]]:
+        images = subject.images
+        assert images is not None
+        inputs = (images.inputs(rows) for rows in batches(images))
+        means = input_statistic(subject.model, subject.graph, inputs, self.statistic)
+        return {group: mean.float().numpy() for group, mean in means.items()}
+
+
+def _is_active(x: Tensor) -> Tensor:
+    return x != 0
+
+
+APOZ = ActivationMean(
+    "apoz",
+    "how often active (APoZ)",
+    "1 - average percentage of zeros; says little without ReLU (Hu et al. 2016).",
+    _is_active,
+)
+MEAN_ACTIVATION = ActivationMean(
+    "mean_activation", "mean activation", "Mean absolute activation where the channel is read.", Tensor.abs
+)

@@ -1,0 +1,41 @@
+"""First-order Taylor importance with gates: Molchanov et al. 2019 (CVPR), equation 8."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from explorer.capture import gate_gradients
+from explorer.criteria.subject import Subject, batches
+
+BATCH = 64
+
+
+@final
+@dataclass(frozen=True)
+class Taylor:
+    """Mean over batches of (dL/dg)^2, L a batch's mean loss, g a gate on the unit wherever a layer reads it.
+
+    g = 0 is exactly what pruning does to the unit, so the group needs no rule for combining its member
+    layers: one gate stands for all of them. Scores are squared changes of the loss, comparable between
+    groups, and are ranked raw. Squaring per image instead ranked slightly worse on the bundled resnet20.
+    """
+
+    name: str = "taylor"
+    label: str = "effect on the loss (Taylor)"
+    about: str = "Squared first-order change of the loss if the channel were removed (Molchanov et al. 2019)."
+    needs_data: bool = True
+    comparable: bool = True
+
+    def __call__(self, subject: Subject) -> dict[str, NDArray[np.float32]]:
+        assert subject.images is not None
+        totals: dict[str, torch.Tensor] = {}
+        parts = batches(subject.images, BATCH)
+        for rows in parts:
+            inputs, labels = subject.images.inputs(rows), subject.images.labels[rows]
+            for group, gradient in gate_gradients(subject.model, subject.graph, inputs, labels).items():
+                squares = gradient.double().mean(dim=0).square()
+                totals[group] = totals[group] + squares if group in totals else squares
+        return {group: (total / len(parts)).float().numpy() for group, total in totals.items()}

@@ -1,0 +1,170 @@
+"""mask, shrink and prove: a plan applied to a network, from one index map so that they cannot disagree.
+
+*mask* zeroes the removed columns where *readers* sum over them, and nothing upstream, so that sigmoid(0),
+biases and batch norm's shift cannot leak. *shrink* builds the physically smaller network. *prove* compares
+the two on real inputs. All work on copies.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_leaves
+
+from explorer.errors import BadInput, ExplorerError
+from explorer.graph.checks import check_model, check_plan
+from explorer.values import ChannelGraph, Plan, Proof
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
+
+
+def removed_positions(graph: ChannelGraph, plan: Plan) -> dict[tuple[str, int], Tensor]:
+    """The index map: for every (tensor, dimension) that the plan touches, bool (length,), True = removed."""
+    removed: dict[tuple[str, int], Tensor] = {}
+    for group in graph.prunable:
+        gone = ~plan.keep[group.id]
+        if not gone.any():
+            continue
+        for slot in group.slots:
+            here = torch.from_numpy((slot.unit >= 0) & gone[slot.unit])
+            place = (slot.tensor, slot.dim)
+            removed[place] = removed[place] | here if place in removed else here
+    return removed
+
+
+def mask(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
+    """A copy in eval mode in which nothing reads the removed channels: their columns in readers are zero.
+
+    Raises BadInput if the plan or the model does not fit the graph.
+    """
+    check_plan(graph, plan)
+    check_model(graph, model)
+    masked = copy.deepcopy(model).eval()
+    tensors = _all_tensors(masked)
+    reads = {(slot.tensor, slot.dim) for group in graph.groups for slot in group.slots if slot.reads}
+    with torch.no_grad():
+        for (name, dim), gone in removed_positions(graph, plan).items():
+            if (name, dim) in reads:
+                tensors[name].index_fill_(dim, gone.nonzero().flatten(), 0)
+    return masked
+
+
+def shrink(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
+    """A copy in eval mode without the removed channels: smaller tensors in the user's own class.
+
+    State-dict keys, ties and trainability stay. Raises BadInput if the plan or the model does not fit the
+    graph.
+    """
+    check_plan(graph, plan)
+    check_model(graph, model)
+    kept: dict[str, list[tuple[int, Tensor]]] = {}
+    for (name, dim), gone in removed_positions(graph, plan).items():
+        kept.setdefault(name, []).append((dim, (~gone).nonzero().flatten()))
+    memo: dict[int, Any] = {}
+    originals = _all_tensors(model)
+    for name, dims in kept.items():
+        original = originals[name]
+        smaller = original.detach()
+        for dim, rows in dims:
+            smaller = smaller.index_select(dim, rows)
+        if isinstance(original, nn.Parameter):
+            memo[id(original)] = nn.Parameter(smaller, requires_grad=original.requires_grad)
+        else:
+            memo[id(original)] = smaller
+    shrunk = copy.deepcopy(model, memo).eval()
+    tensors = _all_tensors(shrunk)
+    for module, attribute, tensor, dim, numerator, denominator in graph.attributes:
+        value = tensors[tensor].shape[dim] * numerator // denominator
+        setattr(shrunk.get_submodule(module), attribute, value)
+    _check_lengths(shrunk, graph, plan)
+    return shrunk
+
+
+def _all_tensors(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _check_lengths(shrunk: nn.Module, graph: ChannelGraph, plan: Plan) -> None:
+    """Every slot must have the length that the plan predicts; anything else is a fault of ours."""
+    lengths: dict[tuple[str, int], int] = {}
+    for group in graph.groups:
+        for slot in group.slots:
+            place = (slot.tensor, slot.dim)
+            if group.prunable:
+                gone = int(((slot.unit >= 0) & ~plan.keep[group.id][slot.unit]).sum())
+            else:
+                gone = 0
+            lengths[place] = lengths.get(place, len(slot.unit)) - gone
+    tensors = _all_tensors(shrunk)
+    for (name, dim), length in lengths.items():
+        if tensors[name].shape[dim] != length:
+            raise ExplorerError(
+                f"Shrinking left {name} with shape {tuple(tensors[name].shape)} where dimension {dim} should be "
+                f"{length}. This is a fault of the explorer: please report it with the network."
+            )
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    """All floating outputs of a model, flattened and joined."""
+    leaves = [
+        leaf for leaf in tree_leaves(model(images)) if isinstance(leaf, Tensor) and leaf.is_floating_point()
+    ]
+    return torch.cat([leaf.flatten() for leaf in leaves])
+
+
+def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Tensor) -> Proof:
+    """Run the dense, the masked and the shrunk network on inputs (N, C, H, W) and compare their outputs.
+
+    `max_difference` = largest |masked - shrunk|, `scale` = largest |masked|, `effect` = largest
+    |masked - dense|, over all outputs in eval mode. The tolerance is 1e-4 x scale in float32 and 1e-9 x scale
+    in float64. The proof is of surgery on the model's own weights, before any recovery. A network that was
+    never trained needs `live_weights` first: with plain random weights wrong surgery can go unnoticed.
+    """
+    if not isinstance(images, Tensor) or not images.is_floating_point() or len(images) == 0:
+        raise BadInput("prove takes a non-empty batch of floating-point inputs (N, channels, height, width).")
+    dense = copy.deepcopy(model).eval()
+    with torch.inference_mode():
+        before = _logits(dense, images)
+        masked = _logits(mask(model, graph, plan), images)
+        shrunk = _logits(shrink(model, graph, plan), images)
+    finite = bool(torch.isfinite(torch.stack([before, masked, shrunk])).all())
+    return Proof(
+        max_difference=float((masked - shrunk).abs().max()),
+        scale=float(masked.abs().max()),
+        effect=float((masked - before).abs().max()),
+        finite=finite,
+        tolerance=TOLERANCE.get(masked.dtype, 1e-2),
+    )
+
+
+def live_weights(model: nn.Module, example: Tensor, seed: int = 0) -> nn.Module:
+    """A copy in eval mode whose weights are fit for a proof, although the network was never trained.
+
+    Parameters that are constant (zero-initialised heads, layer scale, batch norm) get noise; batch norm's
+    statistics come from one pass in train mode over noise like the example, and are then jittered. The
+    global random state is left as it was.
+    """
+    live = copy.deepcopy(model).train()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for parameter in live.parameters():
+            if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
+                parameter.add_(torch.empty_like(parameter).uniform_(-0.5, 0.5))
+            elif parameter.numel() == 1:
+                parameter.add_(0.1)
+        batch = torch.randn((8, *example.shape[1:]), dtype=example.dtype)
+        norms = [(module, module.momentum) for module in live.modules() if isinstance(module, _BatchNorm)]
+        for norm, _ in norms:
+            norm.momentum = 1.0  # the pass alone sets the statistics
+        live(batch)
+        for norm, momentum in norms:
+            norm.momentum = momentum
+        for name, buffer in live.named_buffers():
+            if name.endswith("running_mean"):
+                spread = live.get_buffer(name.replace("running_mean", "running_var")).sqrt()
+                buffer.add_(torch.randn_like(buffer) * 0.3 * spread)
+            elif name.endswith("running_var"):
+                buffer.mul_(torch.empty_like(buffer).uniform_(0.5, 1.5))
+    return live.eval()
