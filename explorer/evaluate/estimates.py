@@ -1,0 +1,147 @@
+"""Accuracy, batch by batch: which images a network gets right."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from explorer.data import DataSource, Images, as_images, identity
+from explorer.data.images import Split
+from explorer.errors import BadInput, Interrupted
+from explorer.evaluate.batches import split_evenly
+from explorer.values import Bools, Estimate
+from explorer.zoo.network import Network
+
+FIRST_BATCH = 100  # images before the first estimate; later batches may be larger
+Check = Callable[[], object]
+
+
+def nothing() -> None:
+    """The check that never stops anything."""
+
+
+def as_module(source: nn.Module | Network) -> nn.Module:
+    """The network itself, or the `.model` of a loaded one; raises BadInput for anything else."""
+    module = source if isinstance(source, nn.Module) else getattr(source, "model", None)
+    if not isinstance(module, nn.Module):
+        raise BadInput(
+            "Expected a torch network (nn.Module) or what explorer.load() returns, "
+            f"got {type(source).__name__}."
+        )
+    return module
+
+
+def weights_key(source: nn.Module | Network) -> str:
+    """Content key of the state dict, as a loaded network's `.weights_key`."""
+    if not isinstance(source, Network):  # one definition of the key for both
+        source = Network("", source, torch.empty(0), None, identity, None)
+    return source.weights_key
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Every module in eval mode; afterwards each in the mode that it was found in."""
+    found = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in found:
+            module.training = training
+
+
+def forward(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Logits (N, classes) of inputs (N, ...); raises BadInput where the network cannot take or give that."""
+    try:
+        logits = model(inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise BadInput(
+            f"{type(model).__name__} cannot take inputs of shape {tuple(inputs.shape)} and {inputs.dtype}: "
+            f"{error}. Check that the images have the size and channels that the network was made for."
+        ) from error
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(inputs):
+        got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise BadInput(
+            f"{type(model).__name__} answered {len(inputs)} inputs with {got}; expected one row of "
+            f"logits per input, ({len(inputs)}, classes). Wrap the network so that it returns the logits."
+        )
+    return logits
+
+
+def require_labels(labels: Tensor, logits: Tensor) -> None:
+    """Raises BadInput if a label has no logit."""
+    if int(labels.max()) >= logits.shape[1]:
+        raise BadInput(
+            f"Label {int(labels.max())} is out of range: the network has {logits.shape[1]} logits, so labels "
+            f"go from 0 to {logits.shape[1] - 1}. Check that data and network have the same classes."
+        )
+
+
+def not_finite(model: nn.Module) -> str:
+    """Where NaN or infinity may come from, in words: the first weights tensor that holds any."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            return f"the weights hold NaN or infinity in {name!r}: load sound weights."
+    return "all weights are finite, so they overflow on the way: check the scale of inputs and weights."
+
+
+def correct_by_batch(
+    model: nn.Module, images: Images, batch: int = 125, check: Check = nothing
+) -> Iterator[Bools]:
+    """Which images are right (top-1 logit is the label): bool (n,) per batch, in the order of the images.
+
+    The first batch has at most FIRST_BATCH images, the others at most `batch`. `check` is called before every
+    batch and may raise. The network runs in eval and inference mode and is left as found between batches.
+    Raises BadInput for inputs, labels or weights that cannot be evaluated.
+    """
+    first = min(FIRST_BATCH, batch)
+    rows = torch.arange(len(images))
+    for part in (*split_evenly(rows[:first], first), *split_evenly(rows[first:], batch)):
+        check()
+        taken = slice(int(part[0]), int(part[-1]) + 1)
+        labels = images.labels[taken]
+        with eval_mode(model), torch.inference_mode():
+            logits = forward(model, images.inputs(taken))
+        require_labels(labels, logits)
+        if not torch.isfinite(logits).all():
+            raise BadInput(f"The logits of {type(model).__name__} are not finite; {not_finite(model)}")
+        yield (logits.argmax(1) == labels).numpy()
+
+
+def count(
+    model: nn.Module, images: Images, state_key: str, batch: int = 125, check: Check = nothing
+) -> Iterator[Estimate]:
+    """One estimate after each batch, the last one over all images; see `correct_by_batch`."""
+    correct = seen = 0
+    for right in correct_by_batch(model, images, batch, check):
+        correct, seen = correct + int(np.count_nonzero(right)), seen + len(right)
+        yield Estimate(state_key, correct, seen, len(images))
+
+
+def evaluate(
+    model: nn.Module | Network, data: DataSource | None = None, split: Split = "explore"
+) -> Estimate:
+    """Accuracy of a network on all images of a split ("train", "explore" or "final") of the data.
+
+    `data` is anything that holds labelled images (Data, Images, a pair of tensors, a Dataset or DataLoader);
+    by default the loaded network's own. Raises BadInput for what cannot be evaluated, and Interrupted, with
+    the accuracy so far, when the user interrupts.
+    """
+    module = as_module(model)
+    if data is None and isinstance(model, Network):
+        data = model.data
+    if data is None:
+        raise BadInput("No images to evaluate on: pass data, for example a pair of tensors (inputs, labels).")
+    images = as_images(data, split)
+    estimate = Estimate(weights_key(model), 0, 0, len(images))
+    try:
+        for latest in count(module, images, estimate.state_key):
+            estimate = latest
+    except KeyboardInterrupt:
+        so_far = f", {estimate.correct} of them right" if estimate.seen else ""
+        raise Interrupted(
+            f"Evaluation stopped after {estimate.seen} of {estimate.of} images{so_far}."
+        ) from None
+    return estimate

@@ -1,0 +1,142 @@
+"""The live road: plan -> shrink -> recover -> fold -> accuracy, batch by batch; what of it is remembered."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from explorer.data import Data
+from explorer.evaluate.estimates import Check, as_module, correct_by_batch, nothing, weights_key
+from explorer.evaluate.folding import fold
+from explorer.evaluate.memo import Memo
+from explorer.evaluate.recovery import TrainingStep, recover
+from explorer.surgery import shrink as surgery_shrink
+from explorer.values import Bools, ChannelGraph, Estimate, Plan, Recovery, State, read_only
+from explorer.zoo.network import Network
+
+FINISHED = 256  # states whose outcome is remembered: one byte per explore image each
+TRAINED = 4  # trained networks that are remembered: training is slow, their weights are large
+Shrink = Callable[[nn.Module, ChannelGraph, Plan], nn.Module]
+Progress = Callable[[TrainingStep], object]
+
+
+def unnoticed(step: TrainingStep) -> None:
+    """The progress callback that tells nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """All there is to know of an evaluated state: the last estimate, and which images were right (N,)."""
+
+    estimate: Estimate
+    right: Bools
+
+
+class LiveEvaluation:
+    """Accuracies of one network's plans on the explore images, remembered by state.
+
+    To be used from one worker thread at a time; `outcome` and `network` may be called from any. The model is
+    not changed, and must not be changed meanwhile.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Network,
+        graph: ChannelGraph,
+        data: Data,
+        shrink: Shrink = surgery_shrink,
+    ) -> None:
+        self._model, self._graph, self._data, self._shrink = as_module(model), graph, data, shrink
+        self._weights_key = weights_key(model)
+        self._finished: Memo[Finished] = Memo(FINISHED)
+        self._trained: Memo[nn.Module] = Memo(TRAINED)
+
+    def available(self, recovery: Recovery) -> tuple[Recovery, str]:
+        """The recovery that can be done and, if it is another, why: without training images there is none."""
+        if recovery == Recovery() or self._data.train is not None:
+            return recovery, ""
+        return Recovery(), (
+            f"{self._data.name} has no training images, so nothing is done to the weights after cutting "
+            f"(asked for: {recovery.label})."
+        )
+
+    def state(self, plan: Plan, recovery: Recovery, seed: int = 0) -> State:
+        """The state that estimates of this plan belong to, with the recovery that can be done."""
+        return State(self._weights_key, plan.key, self.available(recovery)[0], seed)
+
+    def estimates(
+        self,
+        plan: Plan,
+        recovery: Recovery,
+        check: Check = nothing,
+        progress: Progress = unnoticed,
+        seed: int = 0,
+    ) -> Iterator[Estimate]:
+        """Estimates of the plan's accuracy, each over more explore images; one if the state is remembered.
+
+        `check` is called between pieces of work and may raise; `progress` gets every training step. Raises
+        what shrink, recover and evaluate raise.
+        """
+        key = self.state(plan, recovery, seed).key
+        if (finished := self._finished.get(key)) is not None:
+            yield finished.estimate
+            return
+        network = self._recovered(plan, recovery, check, progress, seed)
+        check()
+        with torch.inference_mode():
+            network = fold(network, self._graph.folds)
+        images = self._data.explore
+        right = np.zeros(len(images), dtype=bool)
+        seen = 0
+        for part in correct_by_batch(network, images, check=check):
+            right[seen : seen + len(part)] = part
+            seen += len(part)
+            estimate = Estimate(key, int(np.count_nonzero(right)), seen, len(images))
+            if estimate.done:
+                self._finished.put(key, Finished(estimate, read_only(right)))
+            yield estimate
+
+    def outcome(self, plan: Plan, recovery: Recovery, seed: int = 0) -> Finished | None:
+        """The last estimate and which images were right, if the state was evaluated to the end; else None."""
+        return self._finished.get(self.state(plan, recovery, seed).key)
+
+    def network(
+        self,
+        plan: Plan,
+        recovery: Recovery,
+        check: Check = nothing,
+        progress: Progress = unnoticed,
+        seed: int = 0,
+    ) -> nn.Module:
+        """The shrunk and recovered network in eval mode, not folded: a copy that is the caller's."""
+        return copy.deepcopy(self._recovered(plan, recovery, check, progress, seed))
+
+    def _recovered(
+        self, plan: Plan, recovery: Recovery, check: Check, progress: Progress, seed: int
+    ) -> nn.Module:
+        """The network of a state, not to be changed."""
+        recovery, _ = self.available(recovery)
+        key = self.state(plan, recovery, seed).key
+        if (trained := self._trained.get(key)) is not None:
+            return trained
+        check()
+        with torch.inference_mode(False):  # else the weights could never be trained
+            network = self._shrink(self._model, self._graph, plan)
+        check()
+        if recovery == Recovery():
+            return network
+        network = recover(
+            network,
+            self._data.train,
+            bn=recovery.bn,
+            epochs=recovery.epochs,
+            seed=seed,
+            progress=progress,
+            stop=check,
+        )
+        if recovery.epochs:
+            self._trained.put(key, network)
+        return network
