@@ -10,7 +10,6 @@ the same weights, since every epoch draws its order and augmentation from a gene
 """
 
 import argparse
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,7 +75,8 @@ def write_atomically(path: Path, write) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
     write(temporary)
-    os.replace(temporary, path)
+    temporary.chmod(0o644)  # safetensors writes files for the owner only
+    temporary.replace(path)
 
 
 def train(name: str, recipe: Recipe, images: Tensor, labels: Tensor, checkpoint: Path) -> nn.Module:

@@ -1,0 +1,222 @@
+"""The command `pruning-explorer`: open the notebook, or prune a network and write it as files."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from torch import nn
+
+import explorer
+from explorer.allocate import ALLOCATIONS
+from explorer.costs import COSTS
+from explorer.criteria import CRITERIA
+from explorer.errors import BadInput, ExplorerError, Interrupted, UnknownName
+from explorer.evaluate import TrainingStep
+from explorer.export import check_folder, export, make_report, table
+from explorer.values import ChannelGraph, Plan, Proof, Recovery, Request
+from explorer.zoo import Network
+from explorer.zoo.networks import NETWORKS
+
+PROVEN_IMAGES = 64
+REFUSED, INTERRUPTED = 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all our errors do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}. See {self.prog} --help.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (the process's own by default); returns its exit code.
+
+    0: done. 2: refused or failed, said in one line on stderr. 130: interrupted. Nothing is written unless it
+    is 0. `--help` and `--version` raise SystemExit.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        if arguments.command == "prune":
+            _prune(_job(arguments))
+            return 0
+        return _open(arguments)
+    except (KeyboardInterrupt, Interrupted):
+        _say("Interrupted: nothing was written.")
+        return INTERRUPTED
+    except ExplorerError as error:
+        _say(f"pruning-explorer: {' '.join(str(error).split())}")
+        return REFUSED
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="pruning-explorer",
+        description="Prune channels of convolutional networks, and see what it costs and what it saves.",
+        epilog="Without a command it opens the explorer notebook in JupyterLab.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"pruning-explorer {explorer.__version__}")
+    parser.set_defaults(browser=True, port=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    notebook = commands.add_parser(
+        "open",
+        help="open the explorer notebook in JupyterLab",
+        description="Open the explorer notebook in JupyterLab (an installed package copies it here first).",
+        allow_abbrev=False,
+    )
+    notebook.add_argument(
+        "--no-browser",
+        dest="browser",
+        action="store_false",
+        help="start the server only; open its address yourself",
+    )
+    notebook.add_argument("--port", type=int, metavar="N", help="port of the server (default: Jupyter's)")
+    _add_prune(
+        commands.add_parser(
+            "prune",
+            help="prune a network, measure it and write it as files",
+            description="Cut channels, recover the weights, print dense against now, and write the result: weights "
+            "(safetensors), widths (JSON), a Python file that rebuilds the network, a picture (SVG).",
+            allow_abbrev=False,
+        )
+    )
+    return parser
+
+
+def _add_prune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("network", metavar="NETWORK", help=f"one of: {', '.join(NETWORKS)}")
+    parser.add_argument(
+        "--rank",
+        default="taylor",
+        metavar="BY",
+        help=f"rank channels by: {', '.join(CRITERIA)} (default: taylor)",
+    )
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument(
+        "--keep-macs",
+        dest="macs",
+        type=float,
+        metavar="SHARE",
+        help="keep at most this share of the MACs, such as 0.5",
+    )
+    budget.add_argument(
+        "--keep-params", dest="params", type=float, metavar="SHARE", help="... of the parameters"
+    )
+    budget.add_argument(
+        "--keep-channels",
+        dest="channels",
+        type=float,
+        metavar="SHARE",
+        help="... of the channels that can be pruned",
+    )
+    parser.add_argument(
+        "--share",
+        default="global",
+        metavar="HOW",
+        help=f"share the cut between layers: {', '.join(ALLOCATIONS)} (default: global)",
+    )
+    parser.add_argument(
+        "--recover",
+        default="bn",
+        metavar="HOW",
+        help="after cutting: none, bn (new statistics of batch norm), or epochs of training (default: bn)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of training, and of ranking at random (default: 0)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the files; made if it is not there"
+    )
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    from explorer.launch import open_notebook
+
+    if arguments.port is not None and not 1 <= arguments.port <= 65535:
+        raise BadInput(f"Port {arguments.port} is out of range: 1 to 65535.")
+    return open_notebook(Path.cwd(), browser=arguments.browser, port=arguments.port)
+
+
+@dataclass(frozen=True)
+class _Job:
+    network: str
+    request: Request
+    folder: Path
+
+
+def _job(arguments: argparse.Namespace) -> _Job:
+    """What to do, checked as far as can be before any work. Raises ExplorerError."""
+    for kind, name, known in (
+        ("bundled network", arguments.network, NETWORKS),
+        ("criterion", arguments.rank, CRITERIA),
+        ("allocation", arguments.share, ALLOCATIONS),
+    ):
+        if name not in known:
+            raise UnknownName(kind, name, known)
+    cost = next(name for name in COSTS if getattr(arguments, name) is not None)
+    keep = getattr(arguments, cost)
+    if not 0 < keep <= 1:
+        raise BadInput(f"--keep-{cost} must be a share above 0 and up to 1 (0.5 keeps half), not {keep:g}.")
+    if not 0 <= arguments.seed < 2**63:
+        raise BadInput(f"--seed must be a whole number from 0 on, not {arguments.seed}.")
+    recovery = Recovery.parse(arguments.recover)
+    check_folder(arguments.out)
+    request = Request(arguments.rank, arguments.share, cost, keep, (), recovery, arguments.seed)
+    return _Job(arguments.network, request, arguments.out)
+
+
+def _prune(job: _Job) -> None:
+    request = job.request
+    network = explorer.load(job.network)
+    graph = explorer.trace(network.model, network.example)
+    scores = explorer.score(network, graph, request.criterion, seed=request.seed)
+    plan = explorer.allocate(graph, scores, request.keep, request.cost, request.allocation)
+    proof = _proven(network, graph, plan)
+    model = _recovered(network, explorer.shrink(network.model, graph, plan), request)
+    report = make_report(network, graph, plan, model, request, proof)
+    title = network.name if network.data is None else f"{network.name} on {network.data.name}"
+    paths = export(job.folder, network, graph, plan, model, report)
+    print(table(report, title), "", "Written:", *(f"  {path}" for path in paths.values()), sep="\n")
+
+
+def _proven(network: Network, graph: ChannelGraph, plan: Plan) -> Proof:
+    """The proof on explore images. Raises ExplorerError if it fails."""
+    data = network.data
+    images = network.example if data is None else data.explore.inputs(slice(0, PROVEN_IMAGES))
+    proof = explorer.prove(network.model, graph, plan, images)
+    if not proof.ok:
+        raise ExplorerError(
+            f"The cut of {network.name} failed its proof: the shrunk network's logits are up to "
+            f"{proof.max_difference:.1e} from the masked one's, at a scale of {proof.scale:.3g}. Nothing was "
+            "written. This is a fault of the explorer: please report it."
+        )
+    return proof
+
+
+def _recovered(network: Network, model: nn.Module, request: Request) -> nn.Module:
+    terminal = sys.stderr.isatty()
+
+    def progress(event: TrainingStep) -> None:
+        last = event.step == event.of
+        if terminal:
+            end = "\n" if last else ""
+            print(
+                f"\rtraining: step {event.step} of {event.of}, loss {event.loss:.3f}",
+                end=end,
+                file=sys.stderr,
+                flush=True,
+            )
+        elif last or event.step % max(event.of // 10, 1) == 0:
+            _say(f"training: step {event.step} of {event.of}, loss {event.loss:.3f}")
+
+    recovery = request.recovery
+    return explorer.recover(
+        model, network.data, bn=recovery.bn, epochs=recovery.epochs, seed=request.seed, progress=progress
+    )

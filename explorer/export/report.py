@@ -1,0 +1,71 @@
+"""What is known of a cut, dense against now: the values that tables, the widths file and the script state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from explorer.costs import cost
+from explorer.evaluate import evaluate, measure_latency
+from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Proof, Request
+from explorer.zoo import Network
+
+BATCHES = (1, 64)
+DEFINITIONS = {
+    "accuracy": "share of images whose top-1 class is the label, with its 95 % (Wilson) interval",
+    "macs": "multiply-adds of convolutions, linear layers and matrix products for one image, padding taps "
+    "counted; bias, batch norm, activations and pooling are not",
+    "params": "elements of the parameters, tied ones once",
+    "file_bytes": "size of the weights as a safetensors file",
+    "peak_bytes": "largest sum of float32 activations alive at once, batch 1, weights excluded",
+    "latency": "seconds per batch on this machine: median and quartiles; batch norm not folded",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network's numbers; None where there are no images of that split, empty where nothing was timed."""
+
+    explore: Estimate | None
+    final: Estimate | None
+    cost: Cost
+    latencies: tuple[Latency, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was asked for, and the dense network's and the shrunk and recovered one's numbers.
+
+    The proof is of the cut before recovery.
+    """
+
+    request: Request
+    dense: Measured
+    now: Measured
+    proof: Proof
+
+
+def make_report(
+    network: Network,
+    graph: ChannelGraph,
+    plan: Plan,
+    model: nn.Module,
+    request: Request,
+    proof: Proof,
+    batches: Sequence[int] = BATCHES,
+) -> Report:
+    """Evaluate the dense network and `model`, what the plan and recovery made of it, and time both.
+
+    Explore and final images, where the network has them; latency for every batch size of `batches`. Raises
+    what evaluate and measure_latency raise.
+    """
+    models, data = (network.model, model), network.data
+    explore = [None if data is None else evaluate(each, data, "explore") for each in models]
+    final = [None if data is None or data.final is None else evaluate(each, data, "final") for each in models]
+    # One batch size after the other, so that what else the machine does falls on both networks alike.
+    timed = [[measure_latency(each, network.example, batch) for each in models] for batch in batches]
+    costs = (cost(graph), cost(graph, plan))
+    dense, now = (
+        Measured(explore[i], final[i], costs[i], tuple(pair[i] for pair in timed)) for i in range(2)
+    )
+    return Report(request, dense, now, proof)

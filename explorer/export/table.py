@@ -1,0 +1,123 @@
+"""A report as text: dense, now and their ratio, in columns."""
+
+from collections.abc import Iterator
+
+import torch
+
+from explorer.allocate import ALLOCATIONS
+from explorer.costs import COSTS
+from explorer.criteria import CRITERIA
+from explorer.export.report import DEFINITIONS, Report
+from explorer.values import Estimate, Latency, Proof, Request
+
+Row = tuple[str, str, str, str]
+
+
+def accuracy_text(estimate: Estimate) -> str:
+    """Percent with the interval, e.g. "84.1 % (82.4 to 85.6)"."""
+    return f"{estimate.accuracy:.1%} ({estimate.low * 100:.1f} to {estimate.high * 100:.1f})".replace(
+        "%", " %"
+    )
+
+
+def latency_text(latency: Latency) -> str:
+    """Milliseconds with the quartiles, e.g. "3.41 ms (3.30 to 3.62)"."""
+    low, median, high = (f"{s * 1000:.3g}" for s in (latency.low, latency.median, latency.high))
+    return f"{median} ms ({low} to {high})"
+
+
+def request_text(request: Request) -> str:
+    """What was asked for, in words."""
+    return (
+        f"Keep: at most {request.keep * 100:g} % of {COSTS[request.cost]}. Rank channels by: "
+        f"{CRITERIA[request.criterion].label}. Share the cut: {ALLOCATIONS[request.allocation]}. "
+        f"Seed: {request.seed}."
+    )
+
+
+def proof_text(proof: Proof) -> str:
+    """The proof's numbers and what follows from them."""
+    numbers = (
+        f"the shrunk network's logits are within {proof.max_difference:.1e} of the masked network's, at a "
+        f"scale of {proof.scale:.3g}, before recovery"
+    )
+    if not proof.ok:
+        return f"FAILED: {numbers} (more than the tolerance of {proof.tolerance:g} x scale)"
+    if not proof.conclusive:
+        return f"not conclusive, since the cut did not change the logits: {numbers}"
+    return f"ok: {numbers}; the cut itself moved them by up to {proof.effect:.3g}"
+
+
+def _ratio(now: float, dense: float) -> str:
+    return f"{now / dense * 100:.1f} %" if dense else "-"
+
+
+def _rows(report: Report) -> Iterator[Row]:
+    dense, now = report.dense, report.now
+    for split, before, after in (
+        ("explore", dense.explore, now.explore),
+        ("final", dense.final, now.final),
+    ):
+        if before is not None and after is not None:
+            name = f"accuracy, {after.seen:,} {split} images"
+            yield name, accuracy_text(before), accuracy_text(after), _ratio(after.accuracy, before.accuracy)
+    a, b = dense.cost, now.cost
+    yield "MACs", f"{a.macs:,}", f"{b.macs:,}", _ratio(b.macs, a.macs)
+    yield "parameters", f"{a.params:,}", f"{b.params:,}", _ratio(b.params, a.params)
+    for name, before_bytes, after_bytes in (
+        ("file size", a.file_bytes, b.file_bytes),
+        ("peak activation memory", a.peak_bytes, b.peak_bytes),
+    ):
+        yield name, f"{before_bytes:,} bytes", f"{after_bytes:,} bytes", _ratio(after_bytes, before_bytes)
+    for slow, fast in zip(dense.latencies, now.latencies, strict=True):
+        name = f"latency, batch {fast.batch}"
+        yield name, latency_text(slow), latency_text(fast), _ratio(fast.median, slow.median)
+
+
+def latency_remarks(report: Report) -> list[str]:
+    """A sentence for every batch size whose latency does not clearly fall although MACs do."""
+    dense, now = report.dense, report.now
+    if now.cost.macs >= dense.cost.macs:
+        return []
+    share = _ratio(now.cost.macs, dense.cost.macs)
+    remarks = []
+    for slow, fast in zip(dense.latencies, now.latencies, strict=True):
+        if fast.median >= slow.median:
+            remarks.append(
+                f"MACs fall to {share}, but the measured latency of batch {fast.batch} does not fall."
+            )
+        elif fast.high >= slow.low:
+            remarks.append(
+                f"MACs fall to {share}; the measured latency of batch {fast.batch} falls too, but within its "
+                "spread: measure again on a quiet machine."
+            )
+    return remarks
+
+
+def table(report: Report, title: str) -> str:
+    """The whole report: title, request, rows, definitions, proof, remarks. No newline at the end."""
+    rows = [("", "dense", "now", "now / dense"), *_rows(report)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [
+        f"{row[0]:<{widths[0]}}  "
+        + "  ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+    runs = report.now.latencies[0].runs if report.now.latencies else 0
+    threads = torch.get_num_threads()
+    return "\n".join(
+        [
+            title,
+            request_text(report.request),
+            f"After cutting: {report.request.recovery.label}. The accuracies of now are for that.",
+            "",
+            *lines,
+            "",
+            f"Accuracy: {DEFINITIONS['accuracy']}.",
+            f"MACs: {DEFINITIONS['macs']}.",
+            f"Peak activation memory: {DEFINITIONS['peak_bytes']}.",
+            *([f"Latency: {DEFINITIONS['latency']}; {runs} runs, {threads} threads."] if runs else []),
+            f"Proof {proof_text(report.proof)}.",
+            *latency_remarks(report),
+        ]
+    )

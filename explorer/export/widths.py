@@ -1,0 +1,107 @@
+"""The widths file: what was kept, what it costs and how it was measured, as JSON."""
+
+import json
+import re
+from typing import Any
+
+from explorer.export.report import DEFINITIONS, Measured, Report
+from explorer.values import ChannelGraph, ChannelGroup, Cost, Estimate, Latency, Plan
+from explorer.zoo import Network
+
+FORMAT = "pruning-explorer widths, version 1"
+
+
+def _group(group: ChannelGroup, plan: Plan) -> dict[str, Any]:
+    if not group.prunable:
+        return {
+            "width": group.size,
+            "of": group.size,
+            "layers": list(group.layers),
+            "not_pruned": group.reason,
+        }
+    kept = plan.keep[group.id].nonzero()[0].tolist()
+    return {"width": len(kept), "of": group.size, "layers": list(group.layers), "kept": kept}
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {
+        "accuracy": estimate.accuracy,
+        "low": estimate.low,
+        "high": estimate.high,
+        "correct": estimate.correct,
+        "seen": estimate.seen,
+    }
+
+
+def _cost(cost: Cost) -> dict[str, int]:
+    return {
+        "macs": cost.macs,
+        "params": cost.params,
+        "file_bytes": cost.file_bytes,
+        "peak_bytes": cost.peak_bytes,
+    }
+
+
+def _latency(latency: Latency) -> dict[str, Any]:
+    return {
+        "batch": latency.batch,
+        "median": latency.median,
+        "quartiles": [latency.low, latency.high],
+        "runs": latency.runs,
+    }
+
+
+def _measured(measured: Measured) -> dict[str, Any]:
+    return {
+        "explore": _estimate(measured.explore),
+        "final": _estimate(measured.final),
+        "cost": _cost(measured.cost),
+        "latency": [_latency(latency) for latency in measured.latencies],
+    }
+
+
+def document(network: Network, graph: ChannelGraph, plan: Plan, report: Report) -> dict[str, Any]:
+    """The file's content. `kept` are positions in the dense network, from 0, ascending."""
+    request, proof = report.request, report.proof
+    return {
+        "format": FORMAT,
+        "network": network.name,
+        "source": {"class": type(network.model).__name__, "weights_key": network.weights_key},
+        "data": None if network.data is None else network.data.name,
+        "request": {
+            "criterion": request.criterion,
+            "allocation": request.allocation,
+            "cost": request.cost,
+            "keep": request.keep,
+            "widths": dict(request.widths),
+            "seed": request.seed,
+        },
+        "recovery": {
+            "bn": request.recovery.bn,
+            "epochs": request.recovery.epochs,
+            "label": request.recovery.label,
+        },
+        "groups": {group.id: _group(group, plan) for group in graph.groups},
+        "definitions": DEFINITIONS,
+        "dense": _measured(report.dense),
+        "now": _measured(report.now),
+        "proof": {
+            "ok": proof.ok,
+            "conclusive": proof.conclusive,
+            "max_difference": proof.max_difference,
+            "scale": proof.scale,
+            "effect": proof.effect,
+        },
+    }
+
+
+def _one_line(found: re.Match[str]) -> str:
+    return "[" + re.sub(r"\n *", " ", found[0])[1:-1].strip() + "]"
+
+
+def widths_text(network: Network, graph: ChannelGraph, plan: Plan, report: Report) -> str:
+    """The document as JSON, lists of numbers or names on one line each."""
+    text = json.dumps(document(network, graph, plan, report), indent=2, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"\[\n[^\[\]{}]*\]", _one_line, text) + "\n"  # no string of JSON holds a newline

@@ -1,0 +1,266 @@
+"""The command line: what it prints and writes, and what it refuses."""
+
+import errno
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import explorer
+from explorer import cli, launch
+from explorer.cli import main
+from explorer.data import Data
+from explorer.errors import BadInput, Interrupted
+
+
+@pytest.fixture
+def small_data(monkeypatch):
+    """The bundled networks with few images, so that a command takes a second."""
+    load = explorer.load
+
+    def with_few_images(name):
+        network = load(name)
+        data = network.data
+        few = Data(
+            data.name, data.classes, data.train.subset(256), data.explore.subset(120), data.final.subset(80)
+        )
+        return replace(network, data=few)
+
+    monkeypatch.setattr(explorer, "load", with_few_images)
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Any work at all fails the test."""
+
+    def refuse(name):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(explorer, "load", refuse)
+
+
+def prune(out, *options, network="resnet20"):
+    return main(["prune", network, *options, "--out", str(out)])
+
+
+def one_line(capsys) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line
+
+
+def test_prune_prints_and_writes_what_the_engine_says(small_data, tmp_path, capsys):
+    out = tmp_path / "new" / "out"
+    assert prune(out, "--rank", "l1", "--keep-macs", "0.6", "--recover", "bn") == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    text = captured.out
+
+    network = explorer.load("resnet20")
+    graph = explorer.trace(network.model, network.example)
+    plan = explorer.allocate(graph, explorer.score(network, graph, "l1"), keep=0.6)
+    model = explorer.recover(explorer.shrink(network.model, graph, plan), network.data, bn=True)
+    dense, now = explorer.cost(graph), explorer.cost(graph, plan)
+    rows = {line.split("  ")[0]: line for line in text.splitlines()}
+    assert f"{dense.macs:,}" in rows["MACs"]
+    assert f"{now.macs:,}" in rows["MACs"]
+    assert f"{now.params:,}" in rows["parameters"]
+    assert f"{now.peak_bytes:,}" in rows["peak activation memory"]
+    assert f"{(out / 'resnet20_pruned.safetensors').stat().st_size:,} bytes" in rows["file size"]
+    for split, count in (("explore", 120), ("final", 80)):
+        before = explorer.evaluate(network.model, network.data, split)
+        after = explorer.evaluate(model, network.data, split)
+        row = rows[f"accuracy, {count} {split} images"]
+        assert f"{before.accuracy * 100:.1f} % ({before.low * 100:.1f} to {before.high * 100:.1f})" in row
+        assert f"{after.accuracy * 100:.1f} % ({after.low * 100:.1f} to {after.high * 100:.1f})" in row
+        assert row.endswith(f"{after.accuracy / before.accuracy * 100:.1f} %")
+    assert "latency, batch 1" in rows
+    assert "latency, batch 64" in rows
+    assert "Proof ok: " in text
+    assert "After cutting: re-estimated BN." in text
+
+    listed = [Path(line.strip()) for line in text.partition("Written:\n")[2].splitlines()]
+    assert sorted(listed) == sorted(out.iterdir())
+    widths = json.loads((out / "resnet20_widths.json").read_text())
+    assert {
+        name: group["width"] for name, group in widths["groups"].items() if "kept" in group
+    } == plan.widths
+    assert widths["data"] == "Fashion-MNIST"
+
+
+def test_keeping_everything_is_the_identity(small_data, tmp_path, capsys):
+    options = [
+        "--rank",
+        "random",
+        "--keep-channels",
+        "1",
+        "--recover",
+        "none",
+        "--share",
+        "uniform",
+        "--seed",
+        "4",
+    ]
+    assert prune(tmp_path, *options) == 0
+    text = capsys.readouterr().out
+    assert "at most 100 % of channels" in text
+    assert "After cutting: no recovery." in text
+    assert "Proof not conclusive" in text
+    rows = {line.split("  ")[0]: line for line in text.splitlines()}
+    assert rows["MACs"].endswith("100.0 %")
+    assert rows["accuracy, 120 explore images"].endswith("100.0 %")
+
+
+def test_training_reports_progress_on_stderr(small_data, tmp_path, capsys):
+    assert prune(tmp_path, "--rank", "l2", "--keep-params", "0.7", "--recover", "1") == 0
+    captured = capsys.readouterr()
+    assert "After cutting: trained 1 epoch." in captured.out
+    assert "at most 70 % of parameters" in captured.out
+    steps = captured.err.splitlines()
+    assert steps[-1].startswith("training: step 2 of 2, loss ")
+    assert "training:" not in captured.out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--keep-macs", "0.5", "--rank", "tailor"], "no criterion 'tailor'. Known: taylor, l1"),
+        (["--keep-macs", "0.5", "--share", "fair"], "no allocation 'fair'. Known: global, uniform"),
+        (["--keep-macs", "0.5", "--recover", "all"], "Use none, bn, or a number of epochs"),
+        (["--keep-macs", "0.5", "--recover", "-1"], "Recovery '-1' is not known"),
+        (["--keep-macs", "50"], "--keep-macs must be a share above 0 and up to 1 (0.5 keeps half), not 50"),
+        (["--keep-params", "0"], "--keep-params must be a share above 0"),
+        (["--keep-channels", "nan"], "not nan"),
+        (["--keep-macs", "half"], "invalid float value: 'half'"),
+        (["--keep-macs", "0.5", "--keep-params", "0.5"], "not allowed with argument"),
+        ([], "one of the arguments --keep-macs --keep-params --keep-channels is required"),
+        (["--keep-macs", "0.5", "--seed", "-3"], "--seed must be a whole number from 0 on, not -3"),
+        (["--keep-macs", "0.5", "--sed", "3"], "unrecognized arguments: --sed 3"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line_before_any_work(options, words, no_work, tmp_path, capsys):
+    assert prune(tmp_path / "new", *options) == 2
+    assert words in one_line(capsys)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unknown_network_is_refused_with_the_known_ones(no_work, tmp_path, capsys):
+    assert prune(tmp_path / "new", "--keep-macs", "0.5", network="resnet21") == 2
+    line = one_line(capsys)
+    assert "no bundled network 'resnet21'. Known: resnet20, vgg, mobilenetv2, inception" in line
+    assert "Did you mean 'resnet20'?" in line
+
+
+def test_a_file_as_folder_is_refused_before_any_work(no_work, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert prune(tmp_path / "out", "--keep-macs", "0.5") == 2
+    assert "out is not a folder" in one_line(capsys)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_budget_out_of_reach_names_the_minimum(small_data, tmp_path, capsys):
+    assert prune(tmp_path / "new", "--rank", "l1", "--keep-macs", "0.0001") == 2
+    assert "out of reach" in (line := one_line(capsys))
+    assert "minimum" in line
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted("stopped")])
+def test_an_interruption_is_said_and_nothing_is_written(error, small_data, tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(explorer, "recover", interrupted)
+    assert prune(tmp_path / "new", "--rank", "l1", "--keep-macs", "0.5") == 130
+    assert one_line(capsys) == "Interrupted: nothing was written."
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(small_data, tmp_path, capsys, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert prune(tmp_path / "new", "--rank", "l1", "--keep-macs", "0.5", "--recover", "none") == 2
+    assert "No space left on device" in one_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cut_that_fails_its_proof_is_not_written(small_data, tmp_path, capsys, monkeypatch):
+    prove = explorer.prove
+
+    def failed(*arguments):
+        return replace(prove(*arguments), max_difference=5.0)
+
+    monkeypatch.setattr(explorer, "prove", failed)
+    assert prune(tmp_path / "new", "--rank", "l1", "--keep-macs", "0.5") == 2
+    assert "failed its proof" in one_line(capsys)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    calls = []
+
+    def open_notebook(folder, browser=True, port=None):
+        calls.append((folder, browser, port))
+        return 7
+
+    monkeypatch.setattr(launch, "open_notebook", open_notebook)
+    return calls
+
+
+def test_without_a_command_the_notebook_is_opened(opened):
+    assert main([]) == 7
+    assert main(["open"]) == 7
+    assert main(["open", "--no-browser", "--port", "8123"]) == 7
+    assert opened == [(Path.cwd(), True, None), (Path.cwd(), True, None), (Path.cwd(), False, 8123)]
+
+
+def test_a_port_out_of_range_is_refused(opened, capsys):
+    assert main(["open", "--port", "70000"]) == 2
+    assert "Port 70000 is out of range" in one_line(capsys)
+    assert opened == []
+
+
+def test_what_launching_refuses_is_said(monkeypatch, capsys):
+    def refuse(*arguments, **options):
+        raise BadInput("This folder is\nnot writable.")
+
+    monkeypatch.setattr(launch, "open_notebook", refuse)
+    assert main([]) == 2
+    assert one_line(capsys) == "pruning-explorer: This folder is not writable."
+
+
+def test_an_unknown_command_is_refused(capsys):
+    assert main(["prone"]) == 2
+    assert "invalid choice: 'prone'" in one_line(capsys)
+
+
+def test_version_and_help(capsys):
+    for options in (["--version"], ["--help"], ["prune", "--help"], ["open", "--help"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(options)
+        assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert f"pruning-explorer {explorer.__version__}" in text
+    for word in ("resnet20, vgg, mobilenetv2, inception", "taylor", "--recover HOW", "--no-browser"):
+        assert word in " ".join(text.split())
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "explorer", "prune", "nothing"],
+        cwd=Path(cli.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert torch.__name__ not in done.stdout
