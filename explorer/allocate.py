@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from explorer.costs import COSTS, totals, widths_of
 from explorer.errors import BadInput, NotReachable, UnknownName
+from explorer.graph.checks import check_graph
 from explorer.values import ChannelGraph, ChannelGroup, Plan, Scores, full_plan
 
 ALLOCATIONS = {"global": "by global ranking", "uniform": "uniformly"}
@@ -63,6 +64,11 @@ def plan_of_widths(graph: ChannelGraph, scores: Scores, widths: NDArray[np.int64
 
 
 def _check_scores(graph: ChannelGraph, scores: Scores) -> None:
+    check_graph(graph)
+    if not isinstance(scores, Scores):
+        raise BadInput(
+            f"Expected scores from explorer.score(model, graph, criterion), not {type(scores).__name__}."
+        )
     expected = {group.id: (group.size,) for group in graph.prunable}
     given = {name: values.shape for name, values in scores.by_group.items()}
     if given != expected:
@@ -147,7 +153,9 @@ def _global_steps(
     return start + steps.cumsum(axis=0)
 
 
-def _uniform_steps(graph: ChannelGraph, free: list[ChannelGroup], start: NDArray[np.int64]) -> NDArray[np.int64]:
+def _uniform_steps(
+    graph: ChannelGraph, free: list[ChannelGroup], start: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Widths at every rate where some group's share, rounded down, gains a unit."""
     rates = np.unique(
         np.concatenate([np.arange(group.size + 1) / group.size for group in free] or [np.ones(1)])

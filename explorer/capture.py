@@ -32,7 +32,9 @@ class _Watch(TorchFunctionMode):
         for place in reversed(range(len(graph.layers))):
             self._places.setdefault(id(parameters[graph.layers[place].weight]), []).append(place)
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         if func in READERS and len(args) > 1 and (places := self._places.get(id(args[1]))):
             args = (self._observe(places.pop(), args[0]), *args[1:])
         return func(*args, **(kwargs or {}))

@@ -7,7 +7,7 @@ example, padding taps counted; bias, batch norm, activations and pooling are not
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.graph.checks import check_plan
+from explorer.graph.checks import check_graph, check_plan
 from explorer.values import ChannelGraph, Cost, Plan
 
 COSTS = {"macs": "MACs", "params": "parameters", "channels": "channels"}
@@ -27,6 +27,7 @@ def widths_of(graph: ChannelGraph, plan: Plan | None) -> NDArray[np.int64]:
 def cost(graph: ChannelGraph, plan: Plan | None = None) -> Cost:
     """The cost of the dense network, or of the one that the plan leaves. Raises BadInput for a plan that
     is not of this graph."""
+    check_graph(graph)
     if plan is not None:
         check_plan(graph, plan)
     return cost_of_widths(graph, widths_of(graph, plan))

@@ -90,12 +90,10 @@ def _check_lengths(shrunk: nn.Module, graph: ChannelGraph, plan: Plan) -> None:
     """Every slot must have the length that the plan predicts; anything else is a fault of ours."""
     lengths: dict[tuple[str, int], int] = {}
     for group in graph.groups:
+        kept = plan.keep.get(group.id)
         for slot in group.slots:
             place = (slot.tensor, slot.dim)
-            if group.prunable:
-                gone = int(((slot.unit >= 0) & ~plan.keep[group.id][slot.unit]).sum())
-            else:
-                gone = 0
+            gone = 0 if kept is None else int(((slot.unit >= 0) & ~kept[slot.unit]).sum())
             lengths[place] = lengths.get(place, len(slot.unit)) - gone
     tensors = _all_tensors(shrunk)
     for (name, dim), length in lengths.items():
@@ -108,9 +106,14 @@ def _check_lengths(shrunk: nn.Module, graph: ChannelGraph, plan: Plan) -> None:
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     """All floating outputs of a model, flattened and joined."""
-    leaves = [
-        leaf for leaf in tree_leaves(model(images)) if isinstance(leaf, Tensor) and leaf.is_floating_point()
-    ]
+    try:
+        outputs = tree_leaves(model(images))
+    except RuntimeError as error:  # of torch: shapes or types that do not fit
+        raise BadInput(
+            f"{type(model).__name__} cannot take inputs of shape {tuple(images.shape)} and {images.dtype}: {error}. "
+            "Pass inputs of the shape that it was traced for, such as network.example."
+        ) from error
+    leaves = [leaf for leaf in outputs if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     return torch.cat([leaf.flatten() for leaf in leaves])
 
 
@@ -121,13 +124,13 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Tensor) -> 
     |masked - dense|, over all outputs in eval mode. The tolerance is 1e-4 x scale in float32 and 1e-9 x scale
     in float64. The proof is of surgery on the model's own weights, before any recovery. A network that was
     never trained needs `live_weights` first: with plain random weights wrong surgery can go unnoticed.
+    Raises BadInput where plan, model, graph and inputs do not fit.
     """
     if not isinstance(images, Tensor) or not images.is_floating_point() or len(images) == 0:
         raise BadInput("prove takes a non-empty batch of floating-point inputs (N, channels, height, width).")
-    dense = copy.deepcopy(model).eval()
     with torch.inference_mode():
-        before = _logits(dense, images)
         masked = _logits(mask(model, graph, plan), images)
+        before = _logits(copy.deepcopy(model).eval(), images)
         shrunk = _logits(shrink(model, graph, plan), images)
     finite = bool(torch.isfinite(torch.stack([before, masked, shrunk])).all())
     return Proof(
@@ -144,8 +147,12 @@ def live_weights(model: nn.Module, example: Tensor, seed: int = 0) -> nn.Module:
 
     Parameters that are constant (zero-initialised heads, layer scale, batch norm) get noise; batch norm's
     statistics come from one pass in train mode over noise like the example, and are then jittered. The
-    global random state is left as it was.
+    global random state is left as it was. Raises BadInput where the model cannot take such inputs.
     """
+    if not isinstance(model, nn.Module) or not isinstance(example, Tensor):
+        raise BadInput(
+            "live_weights takes a torch.nn.Module and an example input (1, channels, height, width)."
+        )
     live = copy.deepcopy(model).train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -158,7 +165,7 @@ def live_weights(model: nn.Module, example: Tensor, seed: int = 0) -> nn.Module:
         norms = [(module, module.momentum) for module in live.modules() if isinstance(module, _BatchNorm)]
         for norm, _ in norms:
             norm.momentum = 1.0  # the pass alone sets the statistics
-        live(batch)
+        _logits(live, batch)
         for norm, momentum in norms:
             norm.momentum = momentum
         for name, buffer in live.named_buffers():

@@ -108,7 +108,9 @@ class CostTerms:
     counted: Bools  # (tensors,): parameters, each tie once
     stored: NDArray[np.int64]  # (stored,): rows of `tensors` as a safetensors file orders them, each tie once
     stored_bytes: NDArray[np.int64]  # (stored,): bytes per element
-    header_text: int  # characters of that file's header apart from the digits of the rows' lengths and offsets
+    header_text: (
+        int  # characters of that file's header apart from the digits of the rows' lengths and offsets
+    )
     layer_tensor: NDArray[np.int64]  # (layers,): row of the layer's weight in `tensors`
     positions: NDArray[np.int64]  # (layers,): how often the weight is applied for one example
     other_macs: int  # matrix products of two activations, whose sizes no plan changes
@@ -270,7 +272,7 @@ class State:
 
     @cached_property
     def key(self) -> str:
-        return content_key(self.weights_key, self.plan_key, self.recovery.code, self.seed)
+        return content_key(self.weights_key, self.plan_key, self.recovery.bn, self.recovery.epochs, self.seed)
 
 
 def wilson_interval(correct: int, seen: int) -> tuple[float, float]:

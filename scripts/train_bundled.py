@@ -142,6 +142,8 @@ def train(name: str, recipe: Recipe, images: Tensor, labels: Tensor, checkpoint:
 def card(name: str, recipe: Recipe, model: nn.Module, correct: int) -> str:
     parameters = sum(p.numel() for p in model.parameters())
     precision = "bfloat16 autocast" if recipe.autocast else "float32"
+    decay = f"weight decay {recipe.weight_decay} on weight matrices and filters"
+    rate = f"one cycle to {recipe.peak_rate} (warm-up {recipe.warmup_share:.0%})"
     return f"""# Model card: {name}
 
 | | |
@@ -150,8 +152,8 @@ def card(name: str, recipe: Recipe, model: nn.Module, correct: int) -> str:
 | input | grey images 28 x 28, pixels in [0, 1], then (pixel - {MEAN}) / {STD} |
 | training data | the 60,000 training images of Fashion-MNIST (Zalando SE, MIT licence) |
 | augmentation | mirrored with probability 0.5; shifted by up to 2 pixels each way |
-| optimiser | SGD, Nesterov momentum {recipe.momentum}, batch {recipe.batch}, weight decay {recipe.weight_decay} on weight matrices and filters |
-| learning rate | one cycle to {recipe.peak_rate} (warm-up {recipe.warmup_share:.0%}), {recipe.epochs} epochs, {precision} |
+| optimiser | SGD, Nesterov momentum {recipe.momentum}, batch {recipe.batch}, {decay} |
+| learning rate | {rate}, {recipe.epochs} epochs, {precision} |
 | choice of epoch | none: the last one; the test images took part in no choice |
 | seed | {recipe.seed} |
 | accuracy | **{correct / 10_000:.2%}** of the 10,000 test images ({correct:,} correct), float32 |

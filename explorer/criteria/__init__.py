@@ -38,8 +38,9 @@ def score(
     """Score every unit of the prunable groups of a model (nn.Module) or network (explorer.load).
 
     `data` may be anything that explorer.evaluate takes; its training images are used (where there are none,
-    its explore images), at most 512. A network brings its own. Raises UnknownName for a criterion that does not exist, BadInput where it needs images
-    and there are none, or where weights are not finite.
+    its explore images), at most 512. A network brings its own. Raises UnknownName for a criterion that does
+    not exist, BadInput where model and graph do not belong together, where the criterion needs images and
+    there are none or they do not fit, or where weights are not finite.
     """
     if criterion not in CRITERIA:
         raise UnknownName("criterion", criterion, CRITERIA)

@@ -122,7 +122,12 @@ def _folds(traced: Traced) -> tuple[tuple[str, str], ...]:
     return tuple(folds)
 
 
-def _key(layers: tuple[Layer, ...], units: Units, shapes: Mapping[str, tuple[int, ...]], input_shape: tuple[int, ...]) -> str:
+def _key(
+    layers: tuple[Layer, ...],
+    units: Units,
+    shapes: Mapping[str, tuple[int, ...]],
+    input_shape: tuple[int, ...],
+) -> str:
     parts: list[object] = [input_shape, sorted(shapes.items())]
     for layer in layers:
         parts += [layer.name, layer.in_units, layer.out_units]

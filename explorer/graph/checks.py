@@ -8,7 +8,7 @@ from explorer.values import ChannelGraph, Plan
 
 def check_plan(graph: ChannelGraph, plan: Plan) -> None:
     """Raise BadInput unless the plan is of this graph, names its prunable groups and empties none."""
-    _check_graph(graph)
+    check_graph(graph)
     if not isinstance(plan, Plan):
         raise BadInput(
             f"Expected a plan, not {type(plan).__name__}. Make one with explorer.allocate(graph, scores, ...)."
@@ -33,7 +33,7 @@ def check_plan(graph: ChannelGraph, plan: Plan) -> None:
 
 def check_model(graph: ChannelGraph, model: nn.Module) -> None:
     """Raise BadInput unless the model's parameters and buffers have the names and shapes of the graph."""
-    _check_graph(graph)
+    check_graph(graph)
     if not isinstance(model, nn.Module):
         raise BadInput(f"Pass a torch.nn.Module (network.model), not {type(model).__name__}.")
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -45,6 +45,7 @@ def check_model(graph: ChannelGraph, model: nn.Module) -> None:
         )
 
 
-def _check_graph(graph: ChannelGraph) -> None:
+def check_graph(graph: ChannelGraph) -> None:
+    """Raise BadInput unless it is a graph."""
     if not isinstance(graph, ChannelGraph):
         raise BadInput(f"Expected a graph from explorer.trace(model, example), not {type(graph).__name__}.")

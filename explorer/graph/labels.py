@@ -35,11 +35,11 @@ def on_axis(labels: Tensor, shape: tuple[int, ...], dim: int) -> Tensor:
 def varying_dims(field: Tensor) -> tuple[int, ...]:
     """The dimensions along which a field's labels differ."""
     compact = without_repeats(field)
-    dims = []
-    for dim in range(compact.dim()):
-        if compact.shape[dim] > 1 and bool((compact != compact.narrow(dim, 0, 1)).any()):
-            dims.append(dim)
-    return tuple(dims)
+    return tuple(
+        dim
+        for dim in range(compact.dim())
+        if compact.shape[dim] > 1 and bool((compact != compact.narrow(dim, 0, 1)).any())
+    )
 
 
 def without_repeats(field: Tensor) -> Tensor:

@@ -127,7 +127,9 @@ def _tensors(
     return tensors, _padded(rows), np.array(counted, dtype=bool)
 
 
-def _file(tensors: list[tuple[str, str, int]], tensor_forms: NDArray[np.int64], traced: Traced) -> dict[str, Any]:
+def _file(
+    tensors: list[tuple[str, str, int]], tensor_forms: NDArray[np.int64], traced: Traced
+) -> dict[str, Any]:
     """How a safetensors file holds the tensors: widest type first, then by name, a tied tensor once."""
     rows = [row for row, (name, _, _) in enumerate(tensors) if traced.tensors.get(name, name) == name]
     rows.sort(key=lambda row: (-BYTES[tensors[row][1]], tensors[row][0]))

@@ -216,6 +216,7 @@ class Walk:
 
 
 def traced_module(traced: Traced, node: fx.Node) -> nn.Module | None:
+    """The module that a node calls; None for other operators."""
     return traced.module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 

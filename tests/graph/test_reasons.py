@@ -1,0 +1,112 @@
+"""What cannot be pruned says why, with the operator and the user's line; nothing is guessed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+import explorer
+from tests.networks import BUNDLED, IMAGE, Concatenation, Sum, Written, conv, graph_of, groups_of, pooled
+
+
+def with_tail(middle: Callable[[Any, Tensor], Tensor], width: int = 8, **modules: Any) -> nn.Module:
+    """conv `c` (3 -> 8), then `middle`, then pooling and a classifier of `width` inputs."""
+    return Written(
+        lambda m, x: m.f(pooled(middle(m, m.c(x)))), c=conv(3, 8), f=nn.Linear(width, 4), **modules
+    )
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_only_the_classifier_of_a_bundled_network_is_not_prunable(name: str) -> None:
+    fixed = {group.id: group.reason for group in graph_of(name).groups if not group.prunable}
+    assert fixed == {"classifier": "its channels are the network's outputs (classes)"}
+    assert all(group.reason == "" for group in graph_of(name).prunable)
+
+
+def test_what_is_added_to_the_input_is_tied_to_it() -> None:
+    model = Written(lambda m, x: m.f(pooled(m.d(x + m.c(x)))), c=conv(3, 3), d=conv(3, 8), f=nn.Linear(8, 4))
+    groups = groups_of(model)
+    assert "tied to the network's input by add" in groups["c"].reason
+    assert groups["d"].prunable
+
+
+FROZEN: dict[str, tuple[nn.Module, str]] = {
+    "softmax": (with_tail(lambda m, x: F.softmax(x, 1)), "softmax"),
+    "chunk": (with_tail(lambda m, x: x.chunk(2, 1)[0], 4), "chunk"),
+    "slice": (with_tail(lambda m, x: x[:, :4], 4), "getitem"),
+    "width written as a number": (with_tail(lambda m, x: x.view(-1, 8, 64).unsqueeze(3)), "view"),
+    "channels split": (with_tail(lambda m, x: x.view(x.size(0), 2, -1, 64), 2), "view"),
+    "counted channels": (with_tail(lambda m, x: x / x.size(1)), "truediv"),
+    "another one's count": (
+        with_tail(lambda m, x: x.view(x.size(0), m.d(x).size(1), 8, 8), d=conv(8, 8)), "view"
+    ),
+    "group norm": (with_tail(lambda m, x: m.n(x), n=nn.GroupNorm(2, 8)), "GroupNorm"),
+    "mean over channels": (with_tail(lambda m, x: x * x.mean(1, keepdim=True)), "mean"),
+    "bound per channel": (
+        with_tail(lambda m, x: torch.clamp(x, m.low), low=nn.Parameter(torch.zeros(8, 1, 1))), "clamp"
+    ),
+    "matrix product": (with_tail(lambda m, x: torch.matmul(x, x)), "matmul"),
+    "several results": (with_tail(lambda m, x: m.p(x)[0], p=nn.MaxPool2d(2, return_indices=True)), "MaxPool2d"),
+    "functional convolution": (
+        with_tail(lambda m, x: F.conv2d(x, m.k), k=nn.Parameter(torch.ones(8, 8, 3, 3))), "conv2d"
+    ),
+    "weight norm": (with_tail(lambda m, x: m.w(x), w=weight_norm(conv(8, 8))), "parametrised"),
+    "grouped transposed": (with_tail(lambda m, x: m.t(x), t=nn.ConvTranspose2d(8, 8, 2, groups=2)), "ConvTranspose2d"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_an_operator_without_a_rule_freezes_and_is_named_with_its_line(name: str) -> None:
+    model, operator = FROZEN[name]
+    group = groups_of(model)["c"]
+    assert not group.prunable
+    assert operator in group.reason
+    assert "test_reasons.py:" in group.reason
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_what_is_frozen_stays_when_the_rest_is_pruned(name: str) -> None:
+    model = nn.Sequential(conv(3, 8), nn.Conv2d(8, 3, 1), FROZEN[name][0])
+    graph = explorer.trace(model, IMAGE)
+    scores = explorer.score(model, graph, "random")
+    small = explorer.shrink(model, graph, explorer.plan_widths(graph, scores, {"0": 3}))
+    assert small[0].out_channels == 3
+    assert small[2].c.out_channels == 8
+    assert small(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
+
+
+def test_the_other_tensor_whose_count_is_used_is_frozen_too() -> None:
+    model = Written(
+        lambda m, x: m.f(pooled(m.c(x).view(x.size(0), m.d(x).size(1), 8, 8)) + m.g(pooled(m.d(x)))),
+        c=conv(3, 8), d=conv(3, 8), f=nn.Linear(8, 4), g=nn.Linear(8, 8),
+    )  # fmt: skip
+    groups = groups_of(model)
+    assert not groups["c"].prunable
+    assert "counted" in groups["d"].reason
+
+
+def test_what_nothing_reads_says_so() -> None:
+    model = Written(
+        lambda m, x: (m.d(x), m.f(pooled(m.c(x))))[1], c=conv(3, 8), d=conv(3, 8), f=nn.Linear(8, 4)
+    )
+    assert "no layer reads its channels" in groups_of(model)["d"].reason
+
+
+def test_a_group_of_one_unit_says_so() -> None:
+    parts = Sum(Concatenation(conv(3, 8), conv(3, 4)), Concatenation(conv(3, 7), conv(3, 5)))
+    groups = groups_of(nn.Sequential(parts, conv(12, 3), nn.Flatten()))
+    sizes = {group.size: group for group in groups.values()}
+    assert sorted(sizes) == [1, 3, 4, 7]
+    assert "single unit" in sizes[1].reason
+    assert sizes[7].prunable
+
+
+def test_outputs_may_be_any_structure() -> None:
+    model = Written(
+        lambda m, x: {"logits": m.f(pooled(y := m.c(x))), "map": [y]}, c=conv(3, 8), f=nn.Linear(8, 4)
+    )
+    assert "outputs" in groups_of(model)["c"].reason

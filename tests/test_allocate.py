@@ -1,0 +1,224 @@
+"""Budgets: never exceeded, used up as far as the ranking goes, refused in words where they cannot be met."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import explorer
+from explorer.allocate import ALLOCATIONS, curve, order_of
+from explorer.costs import COSTS, totals, widths_of
+from explorer.values import ChannelGraph, Plan, Scores, full_plan
+from tests.networks import BUNDLED, IMAGE, examples, graph_of, seeds
+
+
+def random_scores(graph: ChannelGraph, seed: int, comparable: bool = True) -> Scores:
+    rng = np.random.default_rng(seed)
+    by_group = {group.id: rng.random(group.size) ** 3 * rng.random() for group in graph.prunable}
+    return Scores("test", by_group, comparable)
+
+
+def spent(graph: ChannelGraph, plan: Plan | None, cost: str) -> int:
+    return int(totals(graph, widths_of(graph, plan), cost))
+
+
+def two_layers() -> ChannelGraph:
+    """Groups "0" (4 units) and "2" (3 units), and a classifier, for IMAGE without padding."""
+    return explorer.trace(
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.Flatten(), nn.Linear(192, 2)),
+        IMAGE,
+    )
+
+
+ROUNDING = 1 + 1e-12  # of keep x dense cost, which is a whole number in intent
+HAND = Scores("hand", {"0": [4, 1, 3, 2], "2": [10, 30, 20]}, comparable=False)
+allocations = pytest.mark.parametrize("allocation", ALLOCATIONS)
+costs = pytest.mark.parametrize("cost", COSTS)
+
+
+@examples(25)
+@given(
+    name=st.sampled_from(BUNDLED), seed=seeds, keep=st.floats(0.3, 1), cost=st.sampled_from(sorted(COSTS)),
+    comparable=st.booleans(), minimum=st.integers(1, 4),
+)  # fmt: skip
+def test_global_is_the_longest_prefix_of_the_ranking_that_fits(
+    name: str, seed: int, keep: float, cost: str, comparable: bool, minimum: int
+) -> None:
+    graph = graph_of(name)
+    scores = random_scores(graph, seed, comparable)
+    plan = explorer.allocate(graph, scores, keep, cost, minimum=minimum)
+    budget = keep * spent(graph, None, cost) * ROUNDING
+    assert spent(graph, plan, cost) <= budget
+
+    ranked, kept = [], {}  # every unit above the minimum widths, best first, by a second implementation
+    widths = widths_of(graph, None)
+    for group in graph.prunable:
+        values = scores.by_group[group.id].astype(np.float64)
+        scaled = values if comparable else values / values.mean()
+        order = np.argsort(-values, kind="stable").tolist()
+        kept[group.id] = set(order[:minimum])
+        widths[graph.index[group.id]] = minimum
+        ranked += [(-scaled[unit], graph.index[group.id], unit) for unit in order[minimum:]]
+    for _, place, unit in sorted(ranked):
+        widths[place] += 1
+        if totals(graph, widths, cost) > budget:
+            break
+        kept[graph.groups[place].id].add(unit)
+    assert {name: set(np.flatnonzero(mask)) for name, mask in plan.keep.items()} == kept
+
+
+@examples(25)
+@given(name=st.sampled_from(BUNDLED), seed=seeds, keep=st.floats(0.3, 1), cost=st.sampled_from(sorted(COSTS)))
+def test_uniform_is_the_largest_rate_that_fits(name: str, seed: int, keep: float, cost: str) -> None:
+    graph = graph_of(name)
+    plan = explorer.allocate(graph, random_scores(graph, seed), keep, cost, "uniform")
+    budget = keep * spent(graph, None, cost) * ROUNDING
+    assert spent(graph, plan, cost) <= budget
+    rate = min((plan.widths[group.id] + 1) / group.size for group in graph.prunable)  # where some group grows
+    if rate <= 1:
+        wider = {group.id: max(1, int(rate * group.size + 1e-9)) for group in graph.prunable}
+        assert all(wider[name] >= width for name, width in plan.widths.items())
+        assert spent(graph, explorer.plan_widths(graph, random_scores(graph, seed), wider), cost) > budget
+
+
+def test_uniform_keeps_the_same_share_of_every_group() -> None:
+    graph = graph_of("resnet20")
+    plan = explorer.allocate(graph, random_scores(graph, 0), 0.5, "channels", "uniform")
+    assert {plan.widths[group.id] / group.size for group in graph.prunable} == {0.5}
+
+
+def test_the_best_units_of_a_group_stay_and_ties_go_by_channel_order() -> None:
+    plan = explorer.plan_widths(two_layers(), HAND, {"0": 2, "2": 1})
+    assert plan.keep["0"].tolist() == [True, False, True, False]
+    assert plan.keep["2"].tolist() == [False, True, False]
+    assert order_of(np.array([1, 2, 1, 2], dtype=np.float32)).tolist() == [1, 3, 0, 2]
+
+
+def test_global_divides_magnitudes_by_their_groups_mean() -> None:
+    # "0": 1.6 1.2 0.8 0.4, "2": 1.5 1.0 0.5; beyond one of each: 1.2 ("0"), 1.0 ("2"), 0.8 ("0"), ...
+    plan = explorer.allocate(two_layers(), HAND, 4 / 7, "channels")
+    assert dict(plan.widths) == {"0": 2, "2": 2}
+
+
+def test_global_takes_comparable_scores_raw() -> None:
+    raw = Scores("hand", HAND.by_group, comparable=True)
+    assert dict(explorer.allocate(two_layers(), raw, 4 / 7, "channels").widths) == {"0": 1, "2": 3}
+
+
+@allocations
+@costs
+def test_keeping_everything_is_the_identity(allocation: str, cost: str) -> None:
+    for name in BUNDLED:
+        graph = graph_of(name)
+        plan = explorer.allocate(graph, random_scores(graph, 1), 1, cost, allocation)
+        assert plan == full_plan(graph)
+
+
+@allocations
+@costs
+def test_keeping_more_never_takes_a_unit_away(allocation: str, cost: str) -> None:
+    graph = graph_of("mobilenetv2")
+    line = curve(graph, random_scores(graph, 2), cost, allocation)
+    assert (np.diff(line.share) >= 0).all()
+    assert (np.diff(line.widths, axis=0) >= 0).all()
+    assert line.share[-1] == 1
+
+
+@allocations
+@costs
+def test_out_of_reach_names_a_minimum_that_can_be_reached(allocation: str, cost: str) -> None:
+    graph = graph_of("vgg")
+    scores = random_scores(graph, 3)
+    with pytest.raises(explorer.NotReachable, match="out of reach") as caught:
+        explorer.allocate(graph, scores, 1e-4, cost, allocation, minimum=8)
+    named = float(re.search(r"below ([\d.]+)", str(caught.value))[1])
+    assert min(explorer.allocate(graph, scores, named, cost, allocation, minimum=8).widths.values()) == 8
+    with pytest.raises(explorer.NotReachable):
+        explorer.allocate(graph, scores, named - 2e-4, cost, allocation, minimum=8)
+
+
+@allocations
+@costs
+def test_widths_pin_groups_and_the_others_share_the_rest(allocation: str, cost: str) -> None:
+    graph = graph_of("vgg")
+    pins = {"stage1.0": 32, "stage3.3": 5}
+    plan = explorer.allocate(graph, random_scores(graph, 4), 0.4, cost, allocation, widths=pins, minimum=7)
+    assert {name: plan.widths[name] for name in pins} == pins
+    assert all(width >= 7 for name, width in plan.widths.items() if name not in pins)
+    assert spent(graph, plan, cost) <= 0.4 * spent(graph, None, cost)
+
+
+@allocations
+def test_all_groups_may_be_pinned(allocation: str) -> None:
+    graph, pins = two_layers(), {"0": 2, "2": 2}
+    assert dict(explorer.allocate(graph, HAND, 0.9, allocation=allocation, widths=pins).widths) == pins
+    with pytest.raises(explorer.NotReachable):
+        explorer.allocate(graph, HAND, 0.2, allocation=allocation, widths=pins)
+
+
+def test_a_minimum_above_a_groups_size_keeps_it_whole() -> None:
+    plan = explorer.allocate(
+        graph_of("mobilenetv2"), random_scores(graph_of("mobilenetv2"), 5), 0.3, minimum=20
+    )
+    assert plan.widths["stem.0"] == 16
+    assert min(width for name, width in plan.widths.items() if name != "stem.0") >= 20
+
+
+def test_scores_of_zero_everywhere_are_ranked_by_place() -> None:
+    zero = Scores("hand", {"0": [0] * 4, "2": [0] * 3}, comparable=False)
+    assert sum(explorer.allocate(two_layers(), zero, 4 / 7, "channels").widths.values()) == 4
+
+
+def test_a_network_without_prunable_groups_can_only_be_kept() -> None:
+    graph = explorer.trace(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), IMAGE)
+    nothing = Scores("hand", {}, comparable=True)
+    for allocation in ALLOCATIONS:
+        assert explorer.allocate(graph, nothing, 1, allocation=allocation) == full_plan(graph)
+        with pytest.raises(explorer.NotReachable):
+            explorer.allocate(graph, nothing, 0.5, allocation=allocation)
+
+
+@pytest.mark.parametrize("keep", [0, -0.5, 1.01, float("nan"), float("inf"), True, "half", None])
+def test_a_keep_out_of_range_is_refused(keep: object) -> None:
+    with pytest.raises(explorer.BadInput, match="keep must be a share"):
+        explorer.allocate(two_layers(), HAND, keep)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"cost": "flops"}, "no cost 'flops'. Known: macs, params, channels"),
+        ({"allocation": "globl"}, "Did you mean 'global'"),
+        ({"minimum": 0}, "at least 1"),
+        ({"minimum": 1.5}, "whole number"),
+        ({"widths": {"9": 2}}, "no channel group '9'. Known: 0, 2, 4"),
+        ({"widths": {"4": 2}}, "network's outputs"),
+        ({"widths": {"0": 0}}, "out of range: 1 to 4"),
+        ({"widths": {"0": 5}}, "out of range: 1 to 4"),
+        ({"widths": {"0": 2.0}}, "whole number"),
+        ({"widths": {"0": True}}, "whole number"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict, words: str) -> None:
+    with pytest.raises(explorer.ExplorerError) as caught:
+        explorer.allocate(two_layers(), HAND, 0.5, **options)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "by_group",
+    [{}, {"0": [1, 2, 3, 4]}, {"0": [1, 2, 3], "2": [1, 2, 3]}, {"0": [1, 2, 3, np.nan], "2": [1, 2, 3]}],
+)
+def test_scores_that_do_not_fit_are_refused(by_group: dict) -> None:
+    with pytest.raises(explorer.BadInput, match="scores"):
+        explorer.allocate(two_layers(), Scores("hand", by_group, comparable=False), 0.5)
+
+
+def test_arguments_of_the_wrong_kind_are_refused() -> None:
+    with pytest.raises(explorer.BadInput, match="trace"):
+        explorer.allocate("resnet20", HAND, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(explorer.BadInput, match="score"):
+        explorer.allocate(two_layers(), {"0": [1]}, 0.5)  # type: ignore[arg-type]

@@ -1,0 +1,282 @@
+"""Masked and shrunk networks agree, for random plans on bundled and random networks; and the proof can fail."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import explorer
+from explorer.surgery import TOLERANCE, removed_positions
+from explorer.values import Plan, Proof, full_plan
+from tests.evaluate.toys import fingerprint
+from tests.networks import (
+    BUNDLED,
+    IMAGE,
+    Recipe,
+    Written,
+    conv,
+    examples,
+    graph_of,
+    inputs_like,
+    pooled,
+    random_plan,
+    recipes,
+    seeds,
+    trained,
+    untrained,
+)
+
+GREY = torch.zeros(1, 1, 28, 28)
+
+
+@examples(6)
+@given(name=st.sampled_from(BUNDLED), seed=seeds)
+def test_random_plans_on_bundled_networks_with_live_weights(name: str, seed: int) -> None:
+    plan = random_plan(graph_of(name), seed)
+    proof = explorer.prove(untrained(name), graph_of(name), plan, inputs_like(GREY, 2, seed))
+    assert proof.ok
+    assert proof.conclusive or plan == full_plan(graph_of(name))
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_random_plans_on_trained_networks(name: str) -> None:
+    network = trained(name)
+    images = network.data.explore.inputs(slice(0, 8))
+    for seed in range(2):
+        assert explorer.prove(
+            network.model, graph_of(name), random_plan(graph_of(name), seed), images
+        ).conclusive
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_in_float64_the_two_agree_to_1e_9(name: str) -> None:
+    model = copy.deepcopy(untrained(name)).double()
+    images = inputs_like(GREY.double(), 2)
+    proof = explorer.prove(model, graph_of(name), random_plan(graph_of(name), 1), images)
+    assert proof.tolerance == 1e-9
+    assert proof.conclusive
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_one_channel_of_every_group_is_enough_to_run(name: str) -> None:
+    graph = graph_of(name)
+    plan = Plan(graph.key, {group.id: np.arange(group.size) == group.size // 2 for group in graph.prunable})
+    assert explorer.prove(untrained(name), graph, plan, inputs_like(GREY, 2)).ok
+
+
+@examples(30)
+@given(recipe=recipes, seed=seeds)
+def test_random_plans_on_random_networks(recipe: Recipe, seed: int) -> None:
+    model = recipe.build()
+    graph = explorer.trace(model, IMAGE)
+    plan = random_plan(graph, seed)
+    proof = explorer.prove(model.double(), graph, plan, inputs_like(IMAGE.double(), 2, seed))
+    assert proof.ok
+    shrunk = explorer.shrink(model.float(), graph, plan)
+    assert list(shrunk.state_dict()) == list(model.state_dict())
+    for layer, again in zip(graph.layers, explorer.trace(shrunk, IMAGE).layers, strict=True):
+        stays = [
+            g < 0 or (group := graph.groups[g]).id not in plan.keep or plan.keep[group.id][u]
+            for g, u in layer.out_units
+        ]
+        assert again.out_shape[0] == sum(stays)
+
+
+@examples(6)
+@given(recipe=recipes, seed=seeds)
+def test_random_networks_can_be_trained_after_shrinking(recipe: Recipe, seed: int) -> None:
+    model = recipe.build()
+    graph = explorer.trace(model, IMAGE)
+    shrunk = explorer.shrink(model, graph, random_plan(graph, seed)).train()
+    shrunk(inputs_like(IMAGE, 4)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.shape == p.shape for p in shrunk.parameters())
+
+
+def readers(name: str) -> list[tuple[str, int]]:
+    return sorted({(s.tensor, s.dim) for g in graph_of(name).groups for s in g.slots if s.reads})
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_reader_whose_columns_are_rolled_by_one_fails_the_proof(name: str) -> None:
+    graph, model = graph_of(name), untrained(name)
+    plan = random_plan(graph, 3, least=3)
+    images = inputs_like(GREY, 2)
+    assert len(readers(name)) == sum(layer.kind != "depthwise conv" for layer in graph.layers) - 1
+    shrunk = explorer.shrink(model, graph, plan)
+    unnoticed = []
+    with torch.inference_mode():
+        expected = explorer.mask(model, graph, plan)(images)
+        for tensor, dim in readers(name):
+            weight = shrunk.get_parameter(tensor)
+            right = weight.clone()
+            weight.copy_(right.roll(1, dim))
+            wrong = shrunk(images)
+            weight.copy_(right)
+            proof = Proof(float((wrong - expected).abs().max()), float(expected.abs().max()), 1.0, True, 1e-4)
+            if proof.ok:
+                unnoticed.append(tensor)
+    assert unnoticed == []
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_noise_in_what_produces_removed_channels_does_not_reach_the_masked_logits(name: str) -> None:
+    graph = graph_of(name)
+    plan = random_plan(graph, 4, share=0.5)
+    noisy = copy.deepcopy(untrained(name))
+    tensors = {**dict(noisy.named_parameters()), **dict(noisy.named_buffers())}
+    reads = set(readers(name))
+    changed = 0
+    with torch.no_grad():
+        for (tensor, dim), gone in removed_positions(graph, plan).items():
+            if (tensor, dim) not in reads:
+                rows = tensors[tensor].index_select(dim, gone.nonzero().flatten())
+                noise = torch.rand_like(rows) + 0.5  # positive: variances must stay so
+                tensors[tensor].index_copy_(dim, gone.nonzero().flatten(), rows + noise)
+                changed += 1
+        images = inputs_like(GREY, 2)
+        quiet = explorer.mask(untrained(name), graph, plan)(images)
+        loud = explorer.mask(noisy, graph, plan)(images)
+        unmasked = noisy(images)
+    assert changed > len(graph.prunable)
+    assert (loud - quiet).abs().max() <= 1e-6 * quiet.abs().max()
+    assert not torch.allclose(unmasked, untrained(name)(images), rtol=0.01)
+
+
+def residual_net() -> nn.Module:
+    return Written(
+        lambda m, x: m.f(pooled(torch.relu(m.n((y := m.c(x)) + m.d(y))))),
+        c=conv(3, 8), d=conv(8, 8), n=nn.BatchNorm2d(8), f=nn.Linear(8, 4),
+    )  # fmt: skip
+
+
+def test_masking_zeroes_the_readers_columns_and_nothing_else() -> None:
+    model = residual_net()
+    graph = explorer.trace(model, IMAGE)
+    plan = explorer.plan_widths(graph, explorer.score(model, graph, "l1"), {"c": 5})
+    gone = torch.from_numpy(~plan.keep["c"])
+    masked = explorer.mask(model, graph, plan).state_dict()
+    for name, tensor in model.state_dict().items():
+        expected = tensor.clone()
+        if name in ("d.weight", "f.weight"):
+            expected[:, gone] = 0
+        assert torch.equal(masked[name], expected)
+
+
+def test_shrinking_keeps_values_keys_attributes_and_requires_grad() -> None:
+    model = residual_net().train()
+    model.c.weight.requires_grad_(False)
+    graph = explorer.trace(model, IMAGE)
+    plan = explorer.plan_widths(graph, explorer.score(model, graph, "l1"), {"c": 5})
+    kept = torch.tensor(plan.keep["c"].tolist())
+    shrunk = explorer.shrink(model, graph, plan)
+    assert list(shrunk.state_dict()) == list(model.state_dict())
+    assert torch.equal(shrunk.d.weight, model.d.weight[kept][:, kept])
+    assert torch.equal(shrunk.n.running_var, model.n.running_var[kept])
+    assert (shrunk.c.out_channels, shrunk.d.in_channels, shrunk.d.out_channels) == (5, 5, 5)
+    assert (shrunk.n.num_features, shrunk.f.in_features, shrunk.f.out_features) == (5, 5, 4)
+    assert not shrunk.c.weight.requires_grad
+    assert shrunk.d.weight.requires_grad
+    assert not shrunk.training
+    assert type(shrunk) is type(model)
+
+
+def test_a_shrunk_network_loads_its_state_into_another_one() -> None:
+    model, graph = residual_net(), explorer.trace(residual_net(), IMAGE)
+    plan = random_plan(graph, 5, share=0.5)
+    first, second = explorer.shrink(model, graph, plan), explorer.shrink(residual_net(), graph, plan)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(IMAGE + 1), second(IMAGE + 1))
+
+
+def test_tied_weights_stay_tied() -> None:
+    model = Written(
+        lambda m, x: m.f(pooled(m.b(torch.relu(m.a(m.c(x)))))),
+        c=conv(3, 8), a=conv(8, 8), b=conv(8, 8), f=nn.Linear(8, 4),
+    )  # fmt: skip
+    model.b.weight = model.a.weight
+    live = explorer.live_weights(model, IMAGE)
+    graph = explorer.trace(live, IMAGE)
+    plan = random_plan(graph, 6, share=0.5)
+    shrunk = explorer.shrink(live, graph, plan)
+    assert shrunk.a.weight is shrunk.b.weight
+    assert shrunk.a.weight.shape == (4, 4, 3, 3)
+    assert explorer.prove(live, graph, plan, inputs_like(IMAGE, 2)).conclusive
+
+
+def test_a_tied_encoder_and_decoder_are_pruned_together() -> None:
+    model = Written(
+        lambda m, x: m.f(pooled(m.t(torch.relu(m.c(x))))),
+        c=conv(3, 8), t=nn.ConvTranspose2d(8, 3, 3, padding=1), f=nn.Linear(3, 4),
+    )  # fmt: skip
+    model.t.weight = model.c.weight
+    live = explorer.live_weights(model, IMAGE)
+    graph = explorer.trace(live, IMAGE)
+    plan = explorer.allocate(graph, explorer.score(live, graph, "l1"), 0.5, cost="channels")
+    assert explorer.prove(live, graph, plan, inputs_like(IMAGE, 2)).conclusive
+
+
+def test_the_full_plan_changes_nothing() -> None:
+    model, graph = untrained("vgg"), graph_of("vgg")
+    images = inputs_like(GREY, 2)
+    for same in (
+        explorer.mask(model, graph, full_plan(graph)),
+        explorer.shrink(model, graph, full_plan(graph)),
+    ):
+        assert torch.equal(same(images), model(images))
+    proof = explorer.prove(model, graph, full_plan(graph), images)
+    assert proof.ok
+    assert not proof.conclusive  # nothing was cut, so nothing was proven
+
+
+@pytest.mark.parametrize("action", ["mask", "shrink", "prove", "live_weights"])
+def test_the_users_model_is_untouched(action: str) -> None:
+    model = residual_net().train()
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+    handle = model.c.register_forward_hook(lambda *_: None)
+    graph = explorer.trace(model, IMAGE)
+    plan = random_plan(graph, 0, share=0.5)
+    before = fingerprint(model)
+    if action == "live_weights":
+        explorer.live_weights(model, IMAGE)
+    elif action == "prove":
+        explorer.prove(model, graph, plan, inputs_like(IMAGE, 2))
+    else:
+        small = getattr(explorer, action)(model, graph, plan)
+        with torch.no_grad():
+            for tensor in small.state_dict().values():
+                tensor.zero_()
+    assert fingerprint(model) == before
+    handle.remove()
+
+
+def test_live_weights_change_constants_and_statistics_and_obey_the_seed() -> None:
+    model = residual_net()
+    live = explorer.live_weights(model, IMAGE)
+    assert live.n.weight.std() > 0.1
+    assert torch.equal(live.c.weight, model.c.weight)
+    with torch.no_grad():
+        y = live.c(inputs_like(IMAGE, 64))
+        ratio = live.n.running_var / (y + live.d(y)).var((0, 2, 3))
+    assert 0.3 < float(ratio.mean()) < 3
+    again = explorer.live_weights(model, IMAGE).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in live.state_dict().items())
+    assert not torch.equal(explorer.live_weights(model, IMAGE, seed=1).n.weight, live.n.weight)
+    assert live.n.momentum == 0.1
+
+
+def test_a_proof_is_not_ok_when_the_outputs_are_not_finite() -> None:
+    model = copy.deepcopy(untrained("vgg"))
+    with torch.no_grad():
+        model.classifier.bias[0] = torch.nan
+    plan = random_plan(graph_of("vgg"), 0, share=0.5)
+    proof = explorer.prove(model, graph_of("vgg"), plan, inputs_like(GREY, 2))
+    assert not proof.finite
+    assert not proof.ok
+
+
+def test_a_proof_is_not_ok_when_the_outputs_are_all_zero() -> None:
+    assert not Proof(0.0, 0.0, 0.0, True, TOLERANCE[torch.float32]).ok
