@@ -1,0 +1,1 @@
+"""Views as data: `columns(values)` gives lists, `build()` Bokeh models, `describe(values)` sentences."""

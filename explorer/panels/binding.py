@@ -1,0 +1,66 @@
+"""How a panel hangs on the session: renders that run on any thread, gestures whose errors reach the status line."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from traitlets import HasTraits
+
+from explorer.errors import ExplorerError
+from explorer.session import Session, in_words
+
+log = logging.getLogger(__name__)
+
+
+class Binding:
+    """Connects one panel's widgets with the session.
+
+    A *render* reads the session and sets widgets. Renders are serial and always read the latest traits, so
+    it does not matter which thread's change comes last. A *gesture* calls the session; it holds no lock of
+    ours, because the session may hold its own while it tells us of changes. A widget that a render sets makes
+    no gesture.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lock = threading.RLock()
+        self._renderer: int | None = None
+        self._renders: list[Callable[[], None]] = []
+
+    def render(self, function: Callable[[], None], *traits: str) -> None:
+        """Run `function` now and after each change of one of the session's traits."""
+        self._renders.append(function)
+        self._session.observe(lambda _change: self._run(function), list(traits))
+        self._run(function)
+
+    def gesture(self, widget: HasTraits, trait: str, function: Callable[[Any], None]) -> None:
+        """Run `function(new value)` when a person changes the widget's trait."""
+        widget.observe(lambda change: self.act(function, change["new"]), trait)
+
+    def act(self, function: Callable[..., None], *arguments: object) -> None:
+        """Run a gesture, unless one of our own renders caused it. If it fails, widgets show the session again."""
+        if self._renderer == threading.get_ident():
+            return
+        if not self._guarded(function, *arguments):
+            for render in self._renders:
+                self._run(render)
+
+    def _run(self, function: Callable[[], None]) -> None:
+        with self._lock:
+            outer, self._renderer = self._renderer, threading.get_ident()
+            try:
+                self._guarded(function)
+            finally:
+                self._renderer = outer
+
+    def _guarded(self, function: Callable[..., None], *arguments: object) -> bool:
+        """An exception in a widget's callback would be seen by nobody: put it into the status line."""
+        try:
+            function(*arguments)
+        except Exception as error:
+            if not isinstance(error, ExplorerError):
+                log.exception("A panel failed")
+            self._session.error = in_words(error)
+            return False
+        return True

@@ -1,0 +1,128 @@
+"""What the network is worth now and what it costs: accuracy with its interval, costs beside the dense ones."""
+
+from ipywidgets import HTML, Button, HBox, VBox
+
+from explorer.panels.binding import Binding
+from explorer.panels.strings import STRINGS
+from explorer.panels.words import amount_of, duration, part_of, percent, tag, time_of
+from explorer.session import Session
+from explorer.values import Cost, Estimate, Latency
+
+
+class Scorecard(HBox):
+    """Accuracy, MACs, parameters, file, memory; latency when asked for."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._nothing = STRINGS["no_images" if session.network.data is None else "no_estimate"]
+        self.accuracy = HTML().add_class("pe-accuracy")
+        self.costs = HTML().add_class("pe-costs")
+        self.latency = HTML().add_class("pe-latency")
+        self.measure = Button(description=STRINGS["measure"], tooltip=STRINGS["measure_help"])
+        self.measure.add_class("pe-measure")
+        binding = Binding(session)
+        binding.render(self._render_accuracy, "estimate", "estimate_label", "current", "reference")
+        binding.render(self._render_costs, "cost")
+        binding.render(self._render_latency, "latency")
+        self.measure.on_click(lambda _button: binding.act(session.measure_latency))
+        super().__init__(
+            [self.accuracy, self.costs, VBox([self.measure, self.latency]).add_class("pe-timing")]
+        )
+        self.add_class("pe-scorecard")
+
+    def _render_accuracy(self) -> None:
+        session = self._session
+        self.accuracy.value = accuracy_html(
+            session.estimate, session.estimate_label, session.current, session.reference, self._nothing
+        )
+
+    def _render_costs(self) -> None:
+        self.costs.value = costs_html(self._session.cost, self._session.dense_cost)
+
+    def _render_latency(self) -> None:
+        session = self._session
+        self.latency.value = latency_html(session.latency, session.cost.macs < session.dense_cost.macs)
+
+
+def accuracy_html(
+    estimate: Estimate | None, label: str, current: bool, reference: Estimate | None, nothing: str
+) -> str:
+    """The accuracy, large, with interval, recovery, progress and reference; greyed if of an earlier state.
+
+    `nothing` is what to say while there is no estimate.
+    """
+    state, number = nothing, tag("pe-big", "–")
+    if estimate is not None and estimate.seen:
+        key = "progress_all" if estimate.done else "progress"
+        counted = STRINGS[key].format(seen=f"{estimate.seen:,}", of=f"{estimate.of:,}")
+        state = " · ".join(text for text in (label, counted) if text)
+        number = _number(estimate)
+    if estimate is not None and not current:
+        number = f'<span class="pe-stale">{number}</span>'
+    if reference is not None and reference.seen:
+        text = STRINGS["reference"].format(accuracy=f"{100 * reference.accuracy:.1f}")
+        number += tag("pe-soft", text, STRINGS["reference_help"])
+    if estimate is not None:
+        earlier = tag("pe-earlier", STRINGS["earlier"], STRINGS["earlier_help"])
+        number += _progress(estimate) if current else earlier
+    head = tag("pe-label", STRINGS["accuracy"]) + tag("pe-soft pe-state", state)
+    return f'<div class="pe-line">{head}</div><div class="pe-line">{number}</div>'
+
+
+def _number(estimate: Estimate) -> str:
+    low, high = 100 * estimate.low, 100 * estimate.high
+    interval = STRINGS["interval_help"].format(low=f"{low:.1f}", high=f"{high:.1f}")
+    accuracy = tag("pe-big", f"{100 * estimate.accuracy:.1f}") + tag("pe-unit", "%")
+    return accuracy + tag("pe-soft pe-interval", f"± {(high - low) / 2:.1f}", interval)
+
+
+def _progress(estimate: Estimate) -> str:
+    share = 100 * estimate.seen / estimate.of if estimate.of else 0.0
+    return (
+        f'<span class="pe-progress" role="progressbar" aria-valuemin="0" aria-valuemax="{estimate.of}" '
+        f'aria-valuenow="{estimate.seen}"><span style="width:{share:.0f}%"></span></span>'
+    )
+
+
+def costs_html(cost: Cost, dense: Cost) -> str:
+    """MACs and parameters as shares, file and memory small."""
+    shares = _share("macs", cost.macs, dense.macs) + _share("params", cost.params, dense.params)
+    small = _small("file", cost.file_bytes, dense.file_bytes)
+    small += _small("memory", cost.peak_bytes, dense.peak_bytes)
+    return f'<div class="pe-row">{shares}<div class="pe-cell">{small}</div></div>'
+
+
+def _share(name: str, now: int, whole: int) -> str:
+    label = tag("pe-label", STRINGS[name], STRINGS[f"{name}_help"])
+    share = tag("pe-number", percent(now / whole if whole else 1.0))
+    amounts = tag("pe-soft", part_of(now, whole))
+    lines = f'<div class="pe-line">{label}</div><div class="pe-line">{share}{amounts}</div>'
+    return f'<div class="pe-cell pe-{name}">{lines}</div>'
+
+
+def _small(name: str, now: int, whole: int) -> str:
+    label = tag("pe-label", STRINGS[name], STRINGS[f"{name}_help"])
+    amount = tag("", amount_of(now, "B"), part_of(now, whole, "B"))
+    return f'<div class="pe-line pe-{name}">{label}{amount}</div>'
+
+
+def latency_html(latency: tuple[Latency, ...], cheaper: bool) -> str:
+    """Now and dense, from pairs (dense, now) for each batch size; the spread in the tooltip.
+
+    `cheaper`: the MACs fell. Where the time did not, the line says so.
+    """
+    if not latency:
+        return tag("pe-soft", STRINGS["latency_none"])
+    pairs = zip(latency[::2], latency[1::2], strict=True)
+    return "".join(f'<div class="pe-line">{_pair(dense, now, cheaper)}</div>' for dense, now in pairs)
+
+
+def _pair(dense: Latency, now: Latency, cheaper: bool) -> str:
+    spread = {"low": now.low, "high": now.high, "dense_low": dense.low, "dense_high": dense.high}
+    words = {name: duration(seconds) for name, seconds in spread.items()}
+    help_text = STRINGS["latency_help"].format(runs=now.runs, batch=now.batch, **words)
+    text = time_of(now.median, dense.median)
+    if cheaper and now.median >= dense.low:
+        text = STRINGS["latency_same"].format(now=duration(now.median))
+        help_text = STRINGS["latency_same_help"] + help_text
+    return tag("", f"×{now.batch} {text}", help_text)

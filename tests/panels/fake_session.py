@@ -1,0 +1,188 @@
+"""A session without an engine: the traits of the real one, a small hand-made graph, answers at once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+from traitlets import Any, Bool, HasTraits, Unicode
+
+from explorer.errors import BadInput
+from explorer.values import (
+    ChannelGraph,
+    ChannelGroup,
+    Cost,
+    CostTerms,
+    Estimate,
+    Latency,
+    Layer,
+    Plan,
+    Recovery,
+    Request,
+    Scores,
+    full_plan,
+)
+
+Spec = tuple[str, str, int, str]
+"""Name of a layer, id of its group, channels, kernel as "3x3" ("" = linear)."""
+
+RESNET: tuple[Spec, ...] = (
+    ("stem", "sum1", 16, "3x3"),
+    *((f"stage1.{b}.conv{c}", f"s1b{b}" if c == 1 else "sum1", 16, "3x3") for b in range(3) for c in (1, 2)),
+    ("stage2.0.conv1", "s2b0", 32, "3x3"),
+    ("stage2.0.conv2", "sum2", 32, "3x3"),
+    ("stage2.0.shortcut.0", "sum2", 32, "1x1"),
+    *((f"stage2.{b}.conv{c}", f"s2b{b}" if c == 1 else "sum2", 32, "3x3") for b in (1, 2) for c in (1, 2)),
+    ("stage3.0.conv1", "s3b0", 64, "3x3"),
+    ("stage3.0.conv2", "sum3", 64, "3x3"),
+    ("stage3.0.shortcut.0", "sum3", 64, "1x1"),
+    *((f"stage3.{b}.conv{c}", f"s3b{b}" if c == 1 else "sum3", 64, "3x3") for b in (1, 2) for c in (1, 2)),
+    ("classifier", "classes", 10, ""),
+)
+CHAIN: tuple[Spec, ...] = (
+    ("first", "a", 8, "3x3"),
+    ("second", "b", 16, "3x3"),
+    ("classifier", "classes", 10, ""),
+)
+
+
+def make_graph(
+    specs: Sequence[Spec] = RESNET, frozen: Sequence[str] = ("classes",), image: int = 1
+) -> ChannelGraph:
+    """A graph of those layers; only what figures and panels read is filled in."""
+    ids = list(dict.fromkeys(group for _name, group, _size, _kernel in specs))
+    groups = tuple(
+        ChannelGroup(
+            id=group,
+            size=next(size for _n, g, size, _k in specs if g == group),
+            slots=(),
+            layers=tuple(name for name, g, _s, _k in specs if g == group),
+            prunable=group not in frozen,
+            reason="the network's output" if group in frozen else "",
+        )
+        for group in ids
+    )
+    layers, inputs = [], image
+    for name, group, size, kernel in specs:
+        units = np.stack([np.full(size, ids.index(group)), np.arange(size)], axis=1).astype(np.int32)
+        sides = tuple(int(side) for side in kernel.split("x")) if kernel else ()
+        maps = (28, 28) if kernel else ()
+        in_units = np.full((inputs, 2), -1, dtype=np.int32)
+        layers.append(
+            Layer(
+                name,
+                "conv" if kernel else "linear",
+                f"{name}.weight",
+                (inputs, *maps),
+                (size, *maps),
+                sides,
+                in_units,
+                units,
+            )
+        )
+        inputs = size
+    terms = cast("CostTerms", None)  # costs are the fake session's own
+    return ChannelGraph(
+        layers=tuple(layers),
+        groups=groups,
+        edges=(),
+        input_shape=(image, 28, 28),
+        folds=(),
+        attributes=(),
+        shapes={},
+        ties=(),
+        terms=terms,
+        key="fake",
+    )
+
+
+def make_scores(graph: ChannelGraph, seed: int = 0) -> Scores:
+    """Positive scores of every prunable group, skewed as Taylor's are."""
+    draw = np.random.default_rng(seed)
+    return Scores("taylor", {group.id: draw.gamma(2.0, 0.01, group.size) for group in graph.prunable}, True)
+
+
+class FakeSession(HasTraits):
+    """Keeps the best units of every group; accuracy is a made-up function of the share kept."""
+
+    request = Any()
+    plan = Any()
+    cost = Any()
+    scores = Any(None, allow_none=True)
+    estimate = Any(None, allow_none=True)
+    estimate_label = Unicode()
+    current = Bool(True)
+    reference = Any(None, allow_none=True)
+    selection = Unicode()
+    stage = Unicode("ready")
+    status = Unicode()
+    error = Unicode()
+    reach = Any((0.0, 1.0))
+    latency = Any(())
+
+    def __init__(
+        self, specs: Sequence[Spec] = RESNET, scored: bool = True, data: bool = True, train: bool = True
+    ) -> None:
+        images = SimpleNamespace(name="Fashion-MNIST", train=object() if train else None)
+        self.network = SimpleNamespace(name="resnet20", data=images if data else None)
+        self.graph = make_graph(specs)
+        self.dense_cost = Cost(41_234_000, 272_474, 401_408, 1_108_432, (), ())
+        request = Request(recovery=Recovery(bn=data and train))
+        super().__init__(request=request, plan=full_plan(self.graph), cost=self.dense_cost)
+        self.proposed: list[dict[str, object]] = []
+        self.closed = False
+        if scored:
+            self.finish_scoring()
+
+    def finish_scoring(self) -> None:
+        self.scores = make_scores(self.graph)
+        self.reach = (0.034, 1.0)
+        self._answer()
+        if self.network.data is not None:
+            self.reference = Estimate("dense", 1852, 2000, 2000)
+
+    def propose(self, wait: bool = False, **changes: object) -> None:
+        self.proposed.append(changes)
+        keep = changes.get("keep", self.request.keep)
+        if not isinstance(keep, float | int) or not self.reach[0] <= keep <= 1:
+            raise BadInput(f"keep is {keep!r}; expected {self.reach[0]} to 1.")
+        self.error = ""
+        self.request = replace(self.request, **changes)
+        self._answer()
+
+    def select(self, group_id: str) -> None:
+        self.graph.group(group_id)
+        self.selection = group_id
+
+    def measure_latency(self) -> None:
+        self.latency = (
+            Latency(1, 0.00085, 0.0008, 0.0009, 20),
+            Latency(1, 0.00084, 0.00081, 0.0009, 20),
+            Latency(64, 0.0331, 0.032, 0.035, 20),
+            Latency(64, 0.0214, 0.021, 0.025, 20),
+        )
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pruned(self) -> object:
+        return SimpleNamespace(plan=self.plan)
+
+    def _answer(self) -> None:
+        keep = self.request.keep
+        kept = {}
+        for place, group in enumerate(self.graph.prunable):
+            width = max(1, round(keep ** (0.4 + 0.25 * (place % 3)) * group.size))
+            order = np.argsort(-self.scores.by_group[group.id], kind="stable")
+            kept[group.id] = np.isin(np.arange(group.size), order[:width])
+        dense = self.dense_cost
+        totals = dense.macs, dense.params, dense.peak_bytes, dense.file_bytes
+        shares = keep, keep**1.2, keep**0.5, keep**1.15
+        amounts = (round(total * share) for total, share in zip(totals, shares, strict=True))
+        self.cost = Cost(*amounts, (), ())
+        self.plan = Plan(self.graph.key, kept)
+        if self.network.data is not None:
+            seen = 2000 if keep == 1 else 640
+            self.estimate = Estimate(self.plan.key, round(seen * (0.926 - 0.2 * (1 - keep))), seen, 2000)
+            self.estimate_label = self.request.recovery.label
