@@ -94,6 +94,19 @@ def test_importing_the_engine_loads_no_interface_no_torchvision_no_compiler() ->
     assert not loaded_after("import explorer") & unwanted
 
 
+WRONG_EXAMPLE = """
+import torch, explorer
+try:
+    explorer.trace(torch.nn.Conv2d(3, 8, 3), torch.zeros(1, 1, 8, 8))
+except explorer.CannotTrace as error:
+    assert "does not run on an example" in str(error)
+"""
+
+
+def test_refusing_an_example_loads_no_compiler() -> None:
+    assert not loaded_after(WRONG_EXAMPLE) & {"torch._dynamo", "sympy"}
+
+
 WHOLE_ROAD = """
 import torch, explorer
 from explorer.zoo.networks import NETWORKS

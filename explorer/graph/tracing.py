@@ -44,6 +44,7 @@ class _Recorder(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
+        self.extra_traceback = False  # writing it would load torch's compiler
         self.results: dict[fx.Node, Any] = {}
         self._storages = 0
 
