@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from explorer.capture import input_statistic
-from explorer.criteria.subject import Subject, batches
+from explorer.criteria.subject import Subject
+from explorer.data.batches import split_evenly
+
+BATCH = 128
 
 
 @final
@@ -30,7 +34,8 @@ class ActivationMean:
     def __call__(self, subject: Subject) -> dict[str, NDArray[np.float32]]:
         images = subject.images
         assert images is not None
-        inputs = (images.inputs(rows) for rows in batches(images))
+        rows = torch.arange(len(images))
+        inputs = (images.inputs(part) for part in split_evenly(rows, BATCH))
         means = input_statistic(subject.model, subject.graph, inputs, self.statistic)
         return {group: mean.float().numpy() for group, mean in means.items()}
 
@@ -42,7 +47,8 @@ def _is_active(x: Tensor) -> Tensor:
 APOZ = ActivationMean(
     "apoz",
     "how often active (APoZ)",
-    "1 - average percentage of zeros; says little without ReLU (Hu et al. 2016).",
+    "1 - average percentage of zeros where the channel is read; says little without ReLU or after "
+    "global pooling (Hu et al. 2016).",
     _is_active,
 )
 MEAN_ACTIVATION = ActivationMean(

@@ -72,8 +72,3 @@ def by_unit(rows: Tensor, unit: NDArray[np.int32], size: int) -> Tensor:
     mine = np.flatnonzero(unit >= 0)
     order = mine[np.argsort(unit[mine], kind="stable")]
     return rows[torch.from_numpy(order)].reshape(size, -1)
-
-
-def batches(images: Images, size: int = 128) -> list[Tensor]:
-    """Row indices of consecutive batches."""
-    return list(torch.arange(len(images)).split(size))

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from explorer.capture import gate_gradients
-from explorer.criteria.subject import Subject, batches
+from explorer.criteria.subject import Subject
+from explorer.data.batches import split_evenly
 
 BATCH = 64
 
@@ -32,7 +33,7 @@ class Taylor:
     def __call__(self, subject: Subject) -> dict[str, NDArray[np.float32]]:
         assert subject.images is not None
         totals: dict[str, torch.Tensor] = {}
-        parts = batches(subject.images, BATCH)
+        parts = split_evenly(torch.arange(len(subject.images)), BATCH)
         for rows in parts:
             inputs, labels = subject.images.inputs(rows), subject.images.labels[rows]
             for group, gradient in gate_gradients(subject.model, subject.graph, inputs, labels).items():

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from explorer.data import DataSource, Images, as_images, identity
+from explorer.data.batches import split_evenly
 from explorer.data.images import Split
 from explorer.errors import BadInput, Interrupted
-from explorer.evaluate.batches import split_evenly
 from explorer.values import Bools, Estimate
 from explorer.zoo.network import Network
 

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from explorer.data import Data, DataSource, Images, as_images
+from explorer.data.batches import split_evenly
 from explorer.errors import BadInput, ExplorerError, Interrupted
-from explorer.evaluate.batches import split_evenly
 from explorer.evaluate.estimates import (
     Check,
     as_module,

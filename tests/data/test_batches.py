@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.evaluate.batches import split_evenly
+from explorer.data.batches import split_evenly
 
 
 @given(st.integers(0, 400), st.integers(1, 150))
