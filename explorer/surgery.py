@@ -105,15 +105,21 @@ def _check_lengths(shrunk: nn.Module, graph: ChannelGraph, plan: Plan) -> None:
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    """All floating outputs of a model, flattened and joined."""
+    """All floating outputs of a model, flattened and joined. Raises BadInput where it has none or cannot run."""
     try:
         outputs = tree_leaves(model(images))
-    except RuntimeError as error:  # of torch: shapes or types that do not fit
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # what does not fit the user's forward
         raise BadInput(
             f"{type(model).__name__} cannot take inputs of shape {tuple(images.shape)} and {images.dtype}: {error}. "
             "Pass inputs of the shape that it was traced for, such as network.example."
         ) from error
     leaves = [leaf for leaf in outputs if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    if not leaves:
+        got = ", ".join(sorted({type(leaf).__name__ for leaf in outputs})) or "nothing"
+        raise BadInput(
+            f"{type(model).__name__} returns no floating-point tensor (it returns {got}), so there is nothing to "
+            "compare. Pass a network that returns its logits as a tensor, or as a tuple, list or dict of tensors."
+        )
     return torch.cat([leaf.flatten() for leaf in leaves])
 
 
@@ -152,6 +158,11 @@ def live_weights(model: nn.Module, example: Tensor, seed: int = 0) -> nn.Module:
     if not isinstance(model, nn.Module) or not isinstance(example, Tensor):
         raise BadInput(
             "live_weights takes a torch.nn.Module and an example input (1, channels, height, width)."
+        )
+    if not example.is_floating_point():
+        raise BadInput(
+            f"live_weights takes a floating-point example, not {example.dtype}: its inputs are noise. Pass "
+            "example.float(), normalised as the network expects."
         )
     live = copy.deepcopy(model).train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor, fx, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -194,6 +196,45 @@ def test_layers_that_no_plan_changes_are_counted() -> None:
         l=nn.Parameter(torch.ones(5, 8)), f=nn.Linear(5, 4),
     )  # fmt: skip
     assert explorer.cost(explorer.trace(model, IMAGE)).macs == macs_by_dispatch(model, IMAGE)
+
+
+def attention(m: Any, x: Tensor) -> Tensor:
+    tokens = m.c(x).flatten(2).transpose(1, 2)
+    return m.f(m.a(tokens, tokens, tokens, need_weights=False)[0].mean(1))
+
+
+def fused_attention(m: Any, x: Tensor) -> Tensor:
+    heads = m.c(x).flatten(2).transpose(1, 2).reshape(-1, 64, 2, 4).transpose(1, 2)
+    return m.f(F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2).mean(1))
+
+
+FOLDED: dict[str, Any] = {
+    "linear over pixels": lambda m, x: m.f(m.c(x).permute(0, 2, 3, 1).reshape(-1, 8)),
+    "frames as the batch": lambda m, x: m.f(pooled(m.d(m.c(x.repeat(5, 1, 1, 1))))),
+    "functional over frames": lambda m, x: m.f(pooled(F.conv2d(m.c(x.repeat(5, 1, 1, 1)), m.d.weight))),
+    "heads as the batch": lambda m, x: m.f(pooled(torch.bmm(y := m.c(x)[0], y).unsqueeze(0))),
+    "arguments by name": lambda m, x: m.f(pooled(torch.matmul(input=(y := m.c(x)), other=y))),
+    "one image without a batch": lambda m, x: m.f(m.d(m.c(x)[0]).mean((1, 2))),
+    "method": lambda m, x: m.f(pooled((y := m.c(x)).matmul(y))),
+    "baddbmm": lambda m, x: m.f(pooled(torch.baddbmm(y := m.c(x)[0], y, y).unsqueeze(0))),
+    "einsum": lambda m, x: m.f(torch.einsum("bchw,bdhw->bcd", y := m.c(x), y).mean(1)),
+    "attention": attention,
+    "fused attention": fused_attention,
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_every_matrix_product_is_counted_whatever_its_first_dimension(name: str) -> None:
+    model = Written(
+        FOLDED[name], c=conv(3, 8), d=conv(8, 8), f=nn.Linear(8, 4), a=nn.MultiheadAttention(8, 2, batch_first=True)
+    ).eval()  # fmt: skip
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    with sdpa_kernel(SDPBackend.MATH):  # torch counts no fused attention on the CPU
+        torch.backends.mha.set_fastpath_enabled(False)
+        expected = macs_by_dispatch(model, IMAGE)
+        torch.backends.mha.set_fastpath_enabled(enabled)
+    assert explorer.cost(explorer.trace(model, IMAGE.expand(3, -1, -1, -1))).macs == expected
+    assert torch.backends.mha.get_fastpath_enabled() == enabled
 
 
 @pytest.mark.parametrize("name", BUNDLED)

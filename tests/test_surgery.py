@@ -280,3 +280,23 @@ def test_a_proof_is_not_ok_when_the_outputs_are_not_finite() -> None:
 
 def test_a_proof_is_not_ok_when_the_outputs_are_all_zero() -> None:
     assert not Proof(0.0, 0.0, 0.0, True, TOLERANCE[torch.float32]).ok
+
+
+def test_a_network_that_returns_no_floating_point_tensor_is_refused_in_words() -> None:
+    model = Written(lambda m, x: m.f(pooled(m.c(x))).argmax(1), c=conv(3, 8), f=nn.Linear(8, 4))
+    with pytest.raises(explorer.BadInput, match="no floating-point tensor"):
+        explorer.live_weights(model, IMAGE)
+
+
+@pytest.mark.parametrize("error", [NotImplementedError, ValueError, TypeError, IndexError])
+def test_what_the_users_forward_raises_is_said_in_words(error: type[Exception]) -> None:
+    def forward(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        raise error("too small")
+
+    with pytest.raises(explorer.BadInput, match=r"cannot take inputs of shape .*too small"):
+        explorer.live_weights(Written(forward, c=conv(3, 8)), IMAGE)
+
+
+def test_live_weights_refuse_an_example_of_integers() -> None:
+    with pytest.raises(explorer.BadInput, match=r"torch\.int64"):
+        explorer.live_weights(residual_net(), IMAGE.long())

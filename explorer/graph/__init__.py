@@ -9,11 +9,11 @@ from types import MappingProxyType
 from torch import Tensor, fx, nn
 
 from explorer.errors import BadInput, CannotTrace
-from explorer.graph.rules import rule_for
+from explorer.graph.rules import has_rule, rule_for
 from explorer.graph.terms import activation_axes, build_terms
 from explorer.graph.tracing import Traced, first_names, run_hollow
 from explorer.graph.units import Units, find_units
-from explorer.graph.walk import Walk
+from explorer.graph.walk import Walk, changes_its_weights
 from explorer.values import ChannelGraph, Layer, content_key
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -34,9 +34,10 @@ def trace(model: nn.Module, example: Tensor) -> ChannelGraph:
         got = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
         raise BadInput(f"trace takes an example input (1, channels, height, width), not {got}.")
     walk = Walk()
-    traced = run_hollow(model, example, training=False)
+    traced = run_hollow(model, example, training=False, has_rule=has_rule)
     _walk_training(walk, model, example, traced)
     walk.run(traced, rule_for, record_layers=True)
+    walk.freeze_read_widths()
     axes = activation_axes(walk, traced)
     units = find_units(walk, [labels.numpy().astype("int64") for found in axes.values() for labels in found])
     layers = tuple(
@@ -79,7 +80,7 @@ def _walk_training(walk: Walk, model: nn.Module, example: Tensor, in_eval: Trace
     of its parameters: what is never reached could read channels that a plan removes.
     """
     try:
-        traced = run_hollow(model, example, training=True)
+        traced = run_hollow(model, example, training=True, has_rule=has_rule)
     except CannotTrace:
         reached = {str(node.target) for node in in_eval.results if node.op in ("call_module", "get_attr")}
         for name, _ in model.named_parameters():
@@ -87,7 +88,6 @@ def _walk_training(walk: Walk, model: nn.Module, example: Tensor, in_eval: Trace
                 raise
         return
     walk.run(traced, rule_for, record_layers=False)
-    walk.other_macs = 0
 
 
 def _edges(walk: Walk, traced: Traced) -> tuple[tuple[int, int], ...]:
@@ -105,7 +105,11 @@ def _edges(walk: Walk, traced: Traced) -> tuple[tuple[int, int], ...]:
 
 
 def _folds(traced: Traced) -> tuple[tuple[str, str], ...]:
-    """Batch norms that directly follow a convolution, each module called once: (convolution, batch norm)."""
+    """Batch norms that directly follow a convolution: (convolution, batch norm).
+
+    Each module is called once and nothing else uses its tensors: neither the forward nor another module.
+    """
+    shared = _shared_tensors(traced)
     calls = [node for node in traced.results if node.op == "call_module"]
     targets = [str(node.target) for node in calls]
     folds = []
@@ -117,9 +121,21 @@ def _folds(traced: Traced) -> tuple[tuple[str, str], ...]:
         modules = [traced.module.get_submodule(name) for name in pair]
         once = all(targets.count(name) == 1 for name in pair)
         kinds = type(modules[0]) in CONVOLUTIONS and type(modules[1]) in BATCH_NORMS
-        if once and kinds and modules[1].track_running_stats:
+        own = all(not changes_its_weights(module) for module in modules) and not any(
+            tensor.startswith(f"{name}.") for tensor in shared for name in pair
+        )
+        if once and kinds and own and modules[1].track_running_stats:
             folds.append(pair)
     return tuple(folds)
+
+
+def _shared_tensors(traced: Traced) -> set[str]:
+    """All names of tensors that have several, and of those that the forward reads by itself."""
+    names: dict[str, list[str]] = {}
+    for name, first in traced.tensors.items():
+        names.setdefault(first, []).append(name)
+    read = {str(node.target) for node in traced.results if node.op == "get_attr"}
+    return read.union(*(found for found in names.values() if len(found) > 1))
 
 
 def _key(

@@ -5,19 +5,29 @@ elements: it is run on the labels), a *join* (adds or multiplies: ties), or a *r
 against a parameter). What is in no table freezes what it touches (walk.freeze_everything).
 """
 
-import math
 import operator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from explorer.graph.labels import Value, varying_dims, without_repeats
+from explorer.graph.layers import (
+    CONVOLUTIONS,
+    FROZEN_LAYERS,
+    LAYERS,
+    TRANSPOSED,
+    batch_norm,
+    convolution,
+    frozen_layer,
+    linear,
+    matrix_product,
+)
 from explorer.graph.sizes import freeze_counted, written_as_number
 from explorer.graph.tracing import Shape
-from explorer.graph.walk import Call, LayerCall, Rule, changes_its_weights, freeze_everything
+from explorer.graph.walk import Call, Rule, changes_its_weights, freeze_everything
 
 
 def carry(call: Call) -> Any:
@@ -29,42 +39,21 @@ def carry(call: Call) -> Any:
 
 
 def pool(call: Call) -> Any:
-    """Pooling over all axes but batch and channels: labels of those pass, along pooled axes they freeze."""
-    x = call.input
-    x = call.freeze_axes(x, tuple(range(2 - len(x.shape), 0)))
-    return _resize(call, x)
+    """Pooling over all axes but batch and channels: labels of those pass, along pooled axes they freeze.
 
-
-def _resize(call: Call, x: Value) -> Value:
-    """The fields of x, in the result's shape: they do not vary along the dimensions that change."""
+    Without a batch the last dimensions would still be pooled, but dimension 1 would be one of them.
+    """
+    pooled = POOLED[call.node.target if call.module is None else type(call.module)]
+    if len(call.input.shape) != pooled + 2:
+        return freeze_everything(call)
+    dims = range(2, pooled + 2)
+    x = call.freeze_axes(call.input, tuple(dims))
     fields = []
     for field in x.fields:
-        for dim in range(field.dim()):
-            if x.shape[dim] != call.shape[dim]:
-                field = field.narrow(dim, 0, 1)
-        fields.append(without_repeats(field).expand(call.shape))
+        for dim in dims:
+            field = field.narrow(dim, 0, 1)
+        fields.append(field.expand(call.shape))
     return Value(call.shape, tuple(fields), x.origin)
-
-
-def batch_norm(call: Call) -> Any:
-    """Per-channel scale and shift: its tensors are tied to the channels."""
-    x, module = call.input, call.module
-    labels = call.channels(x, 1)
-    reason = f"{call.place}: {x.origin} has channels that stay"
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        tensor = call.parameter(name)
-        if tensor is not None:
-            call.walk.ties.tie(call.walk.axis(tensor, 0, len(labels)), labels, reason)
-            _repeat(call, "num_features", tensor, 0, len(labels), module.num_features)
-    return call.output(labels, 1)
-
-
-def _repeat(call: Call, attribute: str, tensor: str, dim: int, length: int, value: int) -> None:
-    """Note that a module's attribute follows the length of a tensor's dimension."""
-    divisor = math.gcd(value, length)
-    call.walk.attributes.add(
-        (str(call.node.target), attribute, tensor, dim, value // divisor, length // divisor)
-    )
 
 
 def mean(call: Call) -> Any:
@@ -179,134 +168,8 @@ def _run(call: Call, field: Tensor) -> Tensor:
     return function(*args, **kwargs)
 
 
+SIZE_READERS = {"size", "dim", "numel", getattr}
 SIZED = {"view", "reshape", torch.reshape}
-
-
-def linear(call: Call) -> Any:
-    """Reader: sums over the last axis against dimension 1 of its weight."""
-    x, module = call.input, call.module
-    weight = call.weight
-    inputs = call.channels(x, -1)
-    outputs = call.walk.axis(weight, 0, module.out_features)
-    read = call.walk.axis(weight, 1, module.in_features, reads=True)
-    call.walk.ties.tie(read, inputs, f"{weight} reads {x.origin}, whose channels stay")
-    _bias(call, outputs)
-    _repeat(call, "out_features", weight, 0, module.out_features, module.out_features)
-    _repeat(call, "in_features", weight, 1, module.in_features, module.in_features)
-    positions = math.prod(call.shape[1:-1])
-    _layer(call, "linear", weight, x, (), inputs, outputs, positions)
-    return call.output(outputs, -1)
-
-
-def _bias(call: Call, outputs: Tensor) -> None:
-    bias = call.parameter("bias")
-    if bias is not None:
-        labels = call.walk.axis(bias, 0, len(outputs))
-        call.walk.ties.tie(labels, outputs, f"{bias} is tied to channels that stay")
-
-
-def _layer(
-    call: Call,
-    kind: str,
-    weight: str,
-    x: Value,
-    kernel: tuple[int, ...],
-    inputs: Tensor,
-    outputs: Tensor,
-    times: int,
-) -> None:
-    name = str(call.node.target)
-    calls = sum(layer.name.split("#")[0] == name for layer in call.walk.layers)
-    call.walk.layers.append(
-        LayerCall(
-            name=f"{name}#{calls + 1}" if calls else name,
-            kind=kind,
-            weight=weight,
-            in_shape=x.shape[1:],
-            out_shape=call.shape[1:],
-            kernel=kernel,
-            in_labels=inputs,
-            out_labels=outputs,
-            positions=times,
-            node=call.node,
-        )
-    )
-
-
-def convolution(call: Call) -> Any:
-    """Reader of the channel axis; grouped and depthwise convolutions tie inputs to outputs or positions."""
-    x, module = call.input, call.module
-    weight, groups = call.weight, module.groups
-    transposed = isinstance(module, TRANSPOSED)
-    if len(x.shape) != len(module.kernel_size) + 2:
-        return freeze_everything(call)
-    x = Value(x.shape, call.freeze_axes(x, tuple(range(2 - len(x.shape), 0))).fields, x.origin)
-    inputs = call.channels(x, 1)
-    spatial = x.shape[2:] if transposed else call.shape[2:]
-    if groups == 1:
-        in_dim, out_dim = (0, 1) if transposed else (1, 0)
-        outputs = call.walk.axis(weight, out_dim, module.out_channels)
-        read = call.walk.axis(weight, in_dim, module.in_channels, reads=True)
-        call.walk.ties.tie(read, inputs, f"{weight} reads {x.origin}, whose channels stay")
-        _repeat(call, "out_channels", weight, out_dim, module.out_channels, module.out_channels)
-        _repeat(call, "in_channels", weight, in_dim, module.in_channels, module.in_channels)
-    elif transposed:
-        return frozen_layer(call)
-    else:
-        outputs = _grouped(call, weight, inputs)
-    _bias(call, outputs)
-    kind = "depthwise conv" if groups > 1 and groups == module.in_channels else "conv"
-    if transposed:
-        kind = "transposed conv"
-    _layer(call, kind, weight, x, tuple(module.kernel_size), inputs, outputs, math.prod(spatial))
-    return call.output(outputs, 1)
-
-
-def _grouped(call: Call, weight: str, inputs: Tensor) -> Tensor:
-    """A grouped convolution loses whole groups, or the same position in every group: what leaves more units.
-
-    Weight (O, I/g, ...). Depthwise (I = g) always loses whole groups: input i goes with its O/g outputs.
-    """
-    module, ties, groups = call.module, call.walk.ties, call.module.groups
-    per_in, per_out = module.in_channels // groups, module.out_channels // groups
-    outputs = call.walk.axis(weight, 0, module.out_channels)
-    reason = f"{call.place} (grouped) reads channels that stay"
-    inner, outer = inputs.reshape(groups, per_in), outputs.reshape(groups, per_out)
-    if groups >= min(per_in, per_out):
-        ties.tie(inner, inner[:, :1], reason)
-        ties.tie(outer, inner[:, :1], reason)
-        for attribute in ("out_channels", "in_channels", "groups"):
-            _repeat(call, attribute, weight, 0, module.out_channels, getattr(module, attribute))
-    else:
-        read = call.walk.axis(weight, 1, per_in, reads=True)
-        ties.tie(inner, read[None, :], reason)
-        ties.tie(outer, outer[:1], reason)
-        _repeat(call, "out_channels", weight, 0, module.out_channels, module.out_channels)
-        _repeat(call, "in_channels", weight, 1, per_in, module.in_channels)
-    return outputs
-
-
-def frozen_layer(call: Call, reason: str = "") -> Any:
-    """A convolution or linear call that no plan changes: what it touches freezes, its MACs are counted."""
-    module, shape = call.module, call.shape
-    weight = call.argument(1, "weight") if module is None else module.weight
-    if isinstance(module, TRANSPOSED) or call.node.target in FROZEN_TRANSPOSED:
-        positions = call.input.shape[2:]
-    elif isinstance(module, nn.Linear) or call.node.target is functional.linear:
-        positions = shape[1:-1]
-    else:
-        positions = shape[2:]
-    call.walk.other_macs += math.prod(positions) * math.prod(weight.shape)
-    return freeze_everything(call, reason)
-
-
-def matrix_product(call: Call) -> Any:
-    """A product of two activations: every axis freezes; its MACs are counted."""
-    first, second = call.args[:2]
-    for value in (first, second):
-        call.freeze(value, f"{call.place} multiplies two activations")
-    call.walk.other_macs += math.prod(call.shape) // max(call.shape[0], 1) * first.shape[-1]
-    return call.plain()
 
 
 def take_item(call: Call) -> Any:
@@ -317,10 +180,6 @@ def take_item(call: Call) -> Any:
     return freeze_everything(call)
 
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-FROZEN_TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
-FROZEN_LAYERS = (*FROZEN_TRANSPOSED, torch.conv1d, torch.conv2d, torch.conv3d, functional.linear)
 CARRIERS: tuple[Any, ...] = (
     torch.relu, functional.relu, functional.relu6, functional.leaky_relu, functional.elu, functional.selu,
     functional.gelu, functional.silu, functional.hardswish, functional.hardsigmoid, functional.hardtanh,
@@ -336,15 +195,18 @@ MOVERS: tuple[Any, ...] = (
     torch.flatten, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze, torch.reshape, torch.swapaxes,
     "flatten", "permute", "transpose", "squeeze", "unsqueeze", "reshape", "view",
 )  # fmt: skip
-POOLS: tuple[Any, ...] = (
-    functional.max_pool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d, functional.adaptive_max_pool2d,
-)  # fmt: skip
+POOLED: dict[Any, int] = {  # how many dimensions they pool: the last ones
+    **dict.fromkeys((nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d), 1),
+    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d), 2),
+    **dict.fromkeys((functional.max_pool2d, functional.avg_pool2d), 2),
+    **dict.fromkeys((functional.adaptive_avg_pool2d, functional.adaptive_max_pool2d), 2),
+}
 
 FUNCTIONS: dict[Any, Rule] = {
     **dict.fromkeys(CARRIERS, carry),
     **dict.fromkeys(JOINS, join),
     **dict.fromkeys(MOVERS, move),
-    **dict.fromkeys(POOLS, pool),
+    **{target: pool for target in POOLED if not isinstance(target, type)},
     **dict.fromkeys(FROZEN_LAYERS, frozen_layer),
     torch.cat: concatenate,
     torch.concat: concatenate,
@@ -359,8 +221,7 @@ MODULES: dict[type[nn.Module], Rule] = {
     **dict.fromkeys((*CONVOLUTIONS, *TRANSPOSED), convolution),
     nn.Linear: linear,
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), batch_norm),
-    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.LPPool2d), pool),
-    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d), pool),
+    **{target: pool for target in POOLED if isinstance(target, type)},
     **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish), carry),
     **dict.fromkeys((nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus), carry),
     **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d), carry),
@@ -371,9 +232,21 @@ MODULES: dict[type[nn.Module], Rule] = {
 def parametrised(call: Call) -> Any:
     """Weight norm and the like: cutting the weights that it computes would be undone at the next call."""
     reason = f"{call.place} computes its weights from others (parametrised)"
-    if isinstance(call.module, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)):
+    if isinstance(call.module, LAYERS):
         return frozen_layer(call, reason)
     return freeze_everything(call, reason)
+
+
+def has_rule(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether an operator's MACs are known to its rule; those of the others must be counted as they run."""
+    if module is not None:
+        return type(module) in MODULES or isinstance(module, LAYERS)
+    if isinstance(node.target, type):  # a container
+        return True
+    try:
+        return node.target in FUNCTIONS or node.target in SIZE_READERS
+    except TypeError:  # an unhashable target
+        return False
 
 
 def rule_for(call: Call) -> Rule:
@@ -387,11 +260,8 @@ def rule_for(call: Call) -> Rule:
 def _rule_for(call: Call) -> Rule:
     if call.module is not None and changes_its_weights(call.module):
         return parametrised
-    if not isinstance(call.result, Shape):
+    if not isinstance(call.result, Shape) or not has_rule(call.node, call.module):
         return freeze_everything
     if call.module is not None:
-        return MODULES.get(type(call.module), freeze_everything)
-    try:
-        return FUNCTIONS.get(call.node.target, freeze_everything)
-    except TypeError:  # an unhashable target
-        return freeze_everything
+        return MODULES.get(type(call.module), frozen_layer)
+    return FUNCTIONS.get(call.node.target, freeze_everything)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
+from explorer.errors import ExplorerError
 from explorer.graph.labels import Value, varying_dims, without_repeats
 from explorer.graph.tracing import Shape, Traced
 from explorer.graph.units import Units
@@ -45,7 +46,10 @@ class _Forms:
         multiplicity = np.divide(counts, sizes, out=np.zeros(self._groups), where=sizes > 0)
         coefficient = multiplicity.astype(np.int64)
         if (coefficient != multiplicity).any():
-            raise AssertionError("units of one group differ in multiplicity: their signatures were equal")
+            raise ExplorerError(
+                "Units of one channel group have different numbers of positions on an axis. This is a fault of the "
+                "explorer: please report it with the network."
+            )
         return self._add(int((group < 0).sum()), coefficient)
 
     def _add(self, constant: int, coefficient: NDArray[np.int64]) -> int:

@@ -13,7 +13,9 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map
 
+from explorer.errors import CannotTrace
 from explorer.graph.labels import Ties, Value, on_axis, varying_dims, without_repeats
+from explorer.graph.reads import Reads
 from explorer.graph.tracing import Shape, Traced
 
 
@@ -104,7 +106,7 @@ class Call:
                 self.walk.ties.freeze(field, f"{self.place} mixes this axis")
                 continue
             found = True
-            rows = without_repeats(field).movedim(dim, 0).flatten(1)
+            rows = without_repeats(field).movedim(dim, 0).reshape(len(labels), -1)
             labels = rows[:, 0].contiguous()
             if rows.shape[1] > 1:
                 self.walk.ties.tie(rows, rows[:, :1], f"{self.place}: joined with channels that stay")
@@ -147,6 +149,7 @@ class Call:
         return self.walk.traced.tensors[f"{self.node.target}.weight"]
 
 
+OUTPUTS = "its channels are the network's outputs (classes)"
 Rule = Callable[[Call], Any]
 
 
@@ -159,6 +162,7 @@ class Walk:
         self.layers: list[LayerCall] = []
         self.values: dict[fx.Node, Any] = {}
         self.attributes: set[tuple[str, str, str, int, int, int]] = set()
+        self.reads: Reads = {}
         self.other_macs = 0
         self.traced: Traced
 
@@ -180,8 +184,21 @@ class Walk:
         self.values = {}
         for node, result in traced.results.items():
             self.values[node] = self._value(node, result, rule_for)
-        if not record_layers:
+        self.reads |= traced.reads
+        if record_layers:
+            self.other_macs += traced.other_macs
+        else:
             del self.layers[layers_before:]
+            self.other_macs = 0
+
+    def freeze_read_widths(self) -> None:
+        """Freeze what a width counts that the user's forward reads from a layer: it is a constant to the trace."""
+        for module, attribute, tensor, dim, _, _ in sorted(self.attributes):
+            line = self.reads.get((module, attribute))
+            if line is not None:
+                where = f" ({line})" if line else ""
+                reason = f"the forward reads its width from {module}.{attribute}{where}"
+                self.ties.freeze(self.axes[tensor, dim].labels, reason)
 
     def _value(self, node: fx.Node, result: Any, rule_for: Callable[[Call], Rule]) -> Any:
         if node.op == "placeholder":
@@ -190,16 +207,25 @@ class Walk:
             for value in tree_leaves(fx.map_arg(node.args, self.values.__getitem__)):
                 if isinstance(value, Value):
                     for field in value.fields:
-                        self.ties.freeze(field, "its channels are the network's outputs (classes)")
+                        self.ties.freeze(field, OUTPUTS)
             return None
         if node.op == "get_attr":
             return self._attribute(node, result)
         args, kwargs = fx.map_arg((node.args, node.kwargs), self.values.__getitem__)
         module = traced_module(self.traced, node)
         call = Call(self, node, args, kwargs, result, module)
+        if isinstance(node.target, type):  # a container, such as a named tuple of logits
+            returned = all(user.op == "output" for user in node.users)
+            return freeze_everything(call, OUTPUTS if returned else "")
         if not any(isinstance(leaf, Shape) for leaf in tree_leaves(result)):
             return result  # sizes and other numbers
-        return rule_for(call)(call)
+        try:
+            return rule_for(call)(call)
+        except Exception as error:  # an operator used in a way that its rule does not foresee
+            raise CannotTrace(
+                f"The explorer cannot follow {call.place}: {type(error).__name__}: {error}. This is a fault of the "
+                "explorer: please report it with the network. Another way to write this line may help."
+            ) from error
 
     def _attribute(self, node: fx.Node, result: Any) -> Any:
         if not isinstance(result, Shape):

@@ -1,6 +1,7 @@
 """Which channels are coupled: hand-written expectations for every way in which channels meet."""
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
@@ -87,6 +88,26 @@ def test_no_fold_where_something_else_reads_the_convolution() -> None:
     model = Written(
         lambda m, x: m.f(pooled(m.n(y := m.c(x)) + y)), c=conv(3, 8), n=nn.BatchNorm2d(8), f=nn.Linear(8, 4)
     )
+    assert explorer.trace(model, IMAGE).folds == ()
+
+
+@pytest.mark.parametrize("name", ["c.weight", "c.bias", "n.weight", "n.running_mean"])
+def test_no_fold_where_the_forward_reads_a_tensor_of_the_pair(name: str) -> None:
+    def forward(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        module, tensor = name.split(".")
+        return m.f(pooled(m.n(m.c(x)))) * getattr(getattr(m, module), tensor).sum()
+
+    model = Written(forward, c=conv(3, 8, bias=True), n=nn.BatchNorm2d(8), f=nn.Linear(8, 4))
+    assert explorer.trace(model, IMAGE).folds == ()
+
+
+def test_no_fold_where_a_tensor_of_the_pair_is_another_modules_too() -> None:
+    model = Written(
+        lambda m, x: m.f(pooled(m.o(m.d(m.n(m.c(x)))))),
+        c=conv(3, 3), n=nn.BatchNorm2d(3), d=conv(3, 3), o=nn.BatchNorm2d(3), f=nn.Linear(3, 4),
+    )  # fmt: skip
+    assert explorer.trace(model, IMAGE).folds == (("c", "n"), ("d", "o"))
+    model.d.weight = model.c.weight
     assert explorer.trace(model, IMAGE).folds == ()
 
 

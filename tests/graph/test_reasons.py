@@ -1,7 +1,8 @@
 """What cannot be pruned says why, with the operator and the user's line; nothing is guessed."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -43,6 +44,16 @@ FROZEN: dict[str, tuple[nn.Module, str]] = {
     "counted channels": (with_tail(lambda m, x: x / x.size(1)), "truediv"),
     "another one's count": (
         with_tail(lambda m, x: x.view(x.size(0), m.d(x).size(1), 8, 8), d=conv(8, 8)), "view"
+    ),
+    "width read from a layer": (with_tail(lambda m, x: x * m.c.out_channels**-0.5), "c.out_channels"),
+    "width read from a buffer": (
+        with_tail(lambda m, x: m.n(x) / m.n.running_mean.shape[0], n=nn.BatchNorm2d(8)), "truediv"
+    ),
+    "pool without a batch": (
+        with_tail(lambda m, x: F.max_pool2d(x.flatten(2), (1, 2)).unsqueeze(3)), "max_pool2d"
+    ),
+    "pool module without a batch": (
+        with_tail(lambda m, x: m.p(x.flatten(2)).unsqueeze(3), 2, p=nn.AdaptiveAvgPool2d((2, 5))), "AdaptiveAvgPool2d"
     ),
     "group norm": (with_tail(lambda m, x: m.n(x), n=nn.GroupNorm(2, 8)), "GroupNorm"),
     "mean over channels": (with_tail(lambda m, x: x * x.mean(1, keepdim=True)), "mean"),
@@ -110,3 +121,38 @@ def test_outputs_may_be_any_structure() -> None:
         lambda m, x: {"logits": m.f(pooled(y := m.c(x))), "map": [y]}, c=conv(3, 8), f=nn.Linear(8, 4)
     )
     assert "outputs" in groups_of(model)["c"].reason
+
+
+def test_a_width_that_another_layers_user_reads_freezes_the_input_of_that_layer() -> None:
+    model = Written(
+        lambda m, x: m.f(pooled(m.d(m.c(x)))) / m.f.in_features, c=conv(3, 8), d=conv(8, 6), f=nn.Linear(6, 4)
+    )
+    groups = groups_of(model)
+    assert "reads its width from f.in_features (test_reasons.py:" in groups["d"].reason
+    assert groups["c"].prunable
+
+
+def test_a_width_that_is_read_in_training_only_freezes_too() -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.c(x)
+        return m.f(pooled(x / m.n.num_features if m.training else m.n(x)))
+
+    model = Written(forward, c=conv(3, 8), n=nn.BatchNorm2d(8), f=nn.Linear(8, 4))
+    assert "n.num_features" in groups_of(model)["c"].reason
+
+
+class Outputs(NamedTuple):
+    logits: Tensor
+    features: Tensor
+
+
+@dataclass
+class Answer:
+    logits: Tensor
+    features: Tensor
+
+
+@pytest.mark.parametrize("container", [Outputs, Answer])
+def test_what_a_container_of_the_users_returns_is_an_output(container: type) -> None:
+    model = Written(lambda m, x: container(m.f(pooled(y := m.c(x))), y), c=conv(3, 8), f=nn.Linear(8, 4))
+    assert groups_of(model)["c"].reason == "its channels are the network's outputs (classes)"

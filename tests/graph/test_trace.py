@@ -1,13 +1,15 @@
 """trace: refuses in words what it cannot read, and leaves the user's model and the world alone."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import explorer
+from explorer.graph import rules, units
 from explorer.zoo.networks import NETWORKS
 from tests.evaluate.toys import fingerprint
-from tests.networks import BUNDLED, IMAGE, Written, conv, graph_of, groups_of, pooled
+from tests.networks import BUNDLED, IMAGE, Concatenation, Sum, Written, conv, graph_of, groups_of, pooled
 
 
 def depends_on_data(m: nn.Module, x: Tensor) -> Tensor:
@@ -113,3 +115,28 @@ def test_arrays_of_a_graph_cannot_be_written() -> None:
 def test_an_unknown_group_is_refused_with_the_known_ones() -> None:
     with pytest.raises(explorer.BadInput, match=r"stage1\.0"):
         graph_of("vgg").group("stage9")
+
+
+def test_a_squeeze_that_takes_the_batch_away_can_be_traced() -> None:
+    model = Written(
+        lambda m, x: m.f(torch.nn.functional.adaptive_avg_pool2d(m.c(x), 1).squeeze()),
+        c=conv(3, 8), f=nn.Linear(8, 4),
+    )  # fmt: skip
+    assert [layer.name for layer in explorer.trace(model, IMAGE).layers] == ["c", "f"]
+
+
+def test_a_rule_that_fails_is_refused_with_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(call: object) -> None:
+        raise IndexError("out of range")
+
+    monkeypatch.setitem(rules.FUNCTIONS, torch.relu, fail)
+    model = Written(lambda m, x: m.f(pooled(torch.relu(m.c(x)))), c=conv(3, 8), f=nn.Linear(8, 4))
+    with pytest.raises(explorer.CannotTrace, match=r"relu at relu \(test_trace.py:\d+\): IndexError"):
+        explorer.trace(model, IMAGE)
+
+
+def test_units_of_uneven_multiplicity_are_called_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "_signatures", lambda roots, places: np.zeros(len(roots), np.uint64))
+    parts = Sum(Concatenation(conv(3, 8), conv(3, 4)), Concatenation(conv(3, 5), conv(3, 7)))
+    with pytest.raises(explorer.ExplorerError, match="fault of the explorer"):
+        explorer.trace(nn.Sequential(parts, conv(12, 3), nn.Flatten()), IMAGE)
