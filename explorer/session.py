@@ -16,7 +16,7 @@ from traitlets import Bool, Float, HasTraits, Instance, Tuple, Unicode
 from explorer.allocate import ALLOCATIONS, Curve, curve
 from explorer.costs import COSTS, cost
 from explorer.criteria import CRITERIA, score
-from explorer.errors import BadInput, ExplorerError, Interrupted, UnknownName
+from explorer.errors import BadInput, ExplorerError, Interrupted, UnknownName, require_name, require_whole
 from explorer.evaluate.latency import measure_latency
 from explorer.evaluate.live import LiveEvaluation
 from explorer.evaluate.recovery import TrainingStep
@@ -27,23 +27,19 @@ from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Recover
 from explorer.zoo import Network
 
 LATENCY_BATCHES = (1, 64)
-
-
-@dataclass(frozen=True)
-class _Job:
-    request: Request
-    latency: bool = False
+CURVES = 32  # rankings under one set of pins that are remembered
 
 
 @dataclass(frozen=True)
 class _Note:
-    """What a job has to tell: any of an estimate, the reference, a stage, a latency."""
+    """What the worker has to tell: any of an estimate, the reference, a stage, a latency, the end."""
 
     estimate: Estimate | None = None
     label: str = ""
     reference: Estimate | None = None
     stage: str = ""
     latency: tuple[Latency, ...] = ()
+    done: bool = False
 
 
 def in_words(error: BaseException) -> str:
@@ -82,17 +78,20 @@ class Session(HasTraits):
         self.graph: ChannelGraph = trace(network.model, network.example)
         self.dense_cost: Cost = cost(self.graph)
         self._dense = full_plan(self.graph)
-        self._lock = threading.RLock()
+        # Every trait is written under this lock, so that nobody finds the traits of two states mixed.
+        self._state = threading.RLock()
+        self._scoring = threading.Lock()
         self._scores: dict[tuple[str, int], Scores] = {}
         self._curves: dict[tuple[object, ...], Curve] = {}
+        self._latency_wanted = self._closed = False
         first = Request() if network.data is not None else Request(criterion="l1", recovery=Recovery())
         self._latest = self._good = first  # asked last; answered to the end last
         super().__init__(request=first, plan=self._dense, cost=self.dense_cost)
         self._live = None if network.data is None else LiveEvaluation(network.model, self.graph, network.data)
-        self._worker: LatestWins[_Job, _Note] = LatestWins(self._work, self._tell, self._failed)
-        self.status = self._describe(self._dense)
+        self._worker: LatestWins[Request, _Note] = LatestWins(self._work, self._tell, self._failed)
+        self.status = self._describe(self._dense, first)
         self.stage = "scoring"
-        self._worker.submit(_Job(first))
+        self._worker.submit(first)
 
     # ---- what panels call -------------------------------------------------------------------------------
 
@@ -102,68 +101,100 @@ class Session(HasTraits):
         Plan and cost answer at once if the ranking is known, else when it is; `wait` scores in the calling
         thread. Raises ExplorerError for what cannot be asked, and then nothing has changed.
         """
-        asked = self._checked(changes)
         if wait:
-            self._scored(asked)
-        if (asked.criterion, asked.seed) in self._scores:
-            self._answer(asked)
-        else:
-            self.error, self.stage = "", "scoring"
-        self._latest = asked
-        self._worker.submit(_Job(asked))
+            self._scored(self._checked(changes))
+        with self._state:
+            asked, before = self._checked(changes), self._latest
+            self._latest = asked
+            try:
+                if (asked.criterion, asked.seed) in self._scores:
+                    self._answer(asked)
+                else:
+                    self.error, self.stage = "", "scoring"
+            except Exception:
+                self._latest = before
+                raise
+            self._worker.submit(asked)
 
     def select(self, group_id: str) -> None:
         """Select a channel group; "" selects none. Raises BadInput for an unknown one."""
         if group_id:
             self.graph.group(group_id)
-        self.selection = group_id
+        with self._state:
+            self.selection = group_id
 
     def measure_latency(self) -> None:
-        """Measure latency on the worker thread: (dense, now) at batch 1, then (dense, now) at batch 64."""
-        self._worker.submit(_Job(self.request, latency=True))
+        """Measure latency on the worker thread: (dense, now) at batch 1, then (dense, now) at batch 64.
+
+        It is measured when the accuracy is known, of whatever network is then asked for.
+        """
+        with self._state:
+            self._latency_wanted = True
+            self._worker.submit(self._latest)
+
+    def report(self, error: BaseException) -> None:
+        """Say on the status line what went wrong elsewhere, such as in a panel."""
+        with self._state:
+            self.error = in_words(error)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all that was asked is answered; True if the estimate is complete and current.
 
-        Raises Interrupted if the kernel is interrupted meanwhile; the last good state stays.
+        Raises Interrupted if the kernel is interrupted meanwhile; the session goes back to its last good
+        state.
         """
         try:
             if not self._worker.idle(timeout):
                 return False
         except KeyboardInterrupt:
             self._worker.cancel()
+            with self._state:
+                self.stage = "ready"
+                self._go_back()
+                self.status = "Stopped. Move Keep to go on."
             raise Interrupted(
-                "Stopped. The explorer shows what was known before; move Keep to go on."
+                "Stopped: the explorer is back at the last state that it knows fully."
             ) from None
         return self._live is None or (self.current and self.estimate is not None and self.estimate.done)
 
     def pruned(self) -> nn.Module:
         """A copy of the network as it is shown: shrunk and recovered, in eval mode, batch norm not folded."""
+        with self._state:
+            plan, asked = self.plan, self.request
         if self._live is None:
-            return shrink(self.network.model, self.graph, self.plan)
-        return self._live.network(self.plan, self._recovery(self.plan, self.request), seed=self.request.seed)
+            return shrink(self.network.model, self.graph, plan)
+        return self._live.network(plan, self._recovery(plan, asked), seed=asked.seed)
 
     def close(self) -> None:
-        """End the worker thread."""
+        """End the worker thread; the session takes no more proposals."""
+        self._closed = True
         self._worker.close()
 
     # ---- the analytic part ------------------------------------------------------------------------------
 
     def _checked(self, changes: dict[str, Any]) -> Request:
+        """The latest request with the changes. Raises ExplorerError for what no request may hold."""
+        if self._closed:
+            raise ExplorerError("This explorer is closed: make a new one.")
         unknown = set(changes) - set(Request.__dataclass_fields__)
         if unknown:
             raise UnknownName("setting", unknown.pop(), Request.__dataclass_fields__)
         if "widths" in changes:
-            changes["widths"] = tuple(sorted(dict(changes["widths"]).items()))
+            changes = {**changes, "widths": _pairs(changes["widths"])}
         asked = replace(self._latest, **changes)
-        if asked.criterion not in CRITERIA:
-            raise UnknownName("criterion", asked.criterion, CRITERIA)
-        if asked.allocation not in ALLOCATIONS:
-            raise UnknownName("allocation", asked.allocation, ALLOCATIONS)
-        if asked.cost not in COSTS:
-            raise UnknownName("cost", asked.cost, COSTS)
+        for kind, name, known in (
+            ("criterion", asked.criterion, CRITERIA),
+            ("allocation", asked.allocation, ALLOCATIONS),
+            ("cost", asked.cost, COSTS),
+        ):
+            require_name(kind, name, known)
         if not isinstance(asked.keep, int | float) or isinstance(asked.keep, bool) or not 0 < asked.keep <= 1:
             raise BadInput(f"keep must be a share above 0 and up to 1 (0.5 keeps half), not {asked.keep!r}.")
+        if not isinstance(asked.recovery, Recovery):
+            raise BadInput(
+                f"recovery must be a Recovery, such as Recovery.parse('bn'), not {asked.recovery!r}."
+            )
+        require_whole("seed", asked.seed, 0)
         if self.network.data is None and CRITERIA[asked.criterion].needs_data:
             raise BadInput(
                 f"Ranking by {asked.criterion} looks at images; this network was loaded without data."
@@ -171,22 +202,23 @@ class Session(HasTraits):
         return asked
 
     def _scored(self, asked: Request) -> Scores:
-        """The ranking, computed at first use (the lock keeps two threads from computing it twice)."""
+        """The ranking, computed at first use. What is known already never waits for what is being scored."""
         key = asked.criterion, asked.seed
-        with self._lock:
-            if key not in self._scores:
-                self._scores[key] = score(self.network, self.graph, asked.criterion, seed=asked.seed)
-            return self._scores[key]
+        if key not in self._scores:
+            with self._scoring:
+                if key not in self._scores:
+                    self._scores[key] = score(self.network, self.graph, asked.criterion, seed=asked.seed)
+        return self._scores[key]
 
     def _curve(self, asked: Request) -> Curve:
+        scores = self._scored(asked)
         key = asked.criterion, asked.seed, asked.cost, asked.allocation, asked.widths
-        with self._lock:
+        with self._state:
             if key not in self._curves:
-                while len(self._curves) >= 32:
+                while len(self._curves) >= CURVES:
                     self._curves.pop(next(iter(self._curves)))
-                widths = dict(asked.widths)
                 self._curves[key] = curve(
-                    self.graph, self._scored(asked), asked.cost, asked.allocation, widths
+                    self.graph, scores, asked.cost, asked.allocation, dict(asked.widths)
                 )
             return self._curves[key]
 
@@ -196,20 +228,32 @@ class Session(HasTraits):
         plan = ranked.plan(asked.keep)
         now = cost(self.graph, plan)
         # Held, so that whoever is told of one trait finds the others of the same state.
-        with self.hold_trait_notifications():
+        with self._state, self.hold_trait_notifications():
             if plan != self.plan:
                 self.latency = ()
             self.request, self.cost, self.plan = asked, now, plan
             self.scores, self.reach = ranked.scores, (ranked.lowest, float(ranked.share[-1]))
-            self.error, self.status = "", self._describe(plan)
+            self.error, self.status = "", self._describe(plan, asked)
             self._refresh_current()
 
-    def _describe(self, plan: Plan) -> str:
+    def _go_back(self) -> None:
+        """Return to the last request that was answered to the end. Call under the state lock."""
+        self._latest = self._good
+        if self.request != self._good:
+            self._answer(self._good)
+            if self._live is not None:
+                self._worker.submit(self._good)
+
+    def _describe(self, plan: Plan, asked: Request) -> str:
         kept, units = sum(plan.widths.values()), sum(group.size for group in self.graph.prunable)
+        if not units:
+            return "Nothing can be pruned in this network: hover over a bar for the reason."
         if kept == units:
             return "Nothing is cut. Move Keep to 80 % and watch the accuracy."
         narrowed = sum(plan.widths[group.id] < group.size for group in self.graph.prunable)
-        return f"{units - kept:,} of {units:,} channels cut, in {narrowed} of {len(plan.widths)} groups."
+        cut = f"{units - kept:,} of {units:,} channels cut, in {narrowed} of {len(plan.widths)} groups."
+        why_not = "" if self._live is None else self._live.available(asked.recovery)[1]
+        return f"{cut} {why_not}".rstrip()
 
     def _recovery(self, plan: Plan, asked: Request) -> Recovery:
         """Where nothing was cut there is nothing to re-estimate."""
@@ -231,18 +275,17 @@ class Session(HasTraits):
 
     # ---- the worker thread ------------------------------------------------------------------------------
 
-    def _work(self, job: _Job, publish: Callable[[_Note], None], check: Callable[[], None]) -> None:
-        asked = job.request
+    def _work(self, asked: Request, publish: Callable[[_Note], None], check: Callable[[], None]) -> None:
         if (asked.criterion, asked.seed) not in self._scores:
-            self.stage = "scoring"
             self._scored(asked)
-        if asked == self._latest and (asked != self.request or self.scores is None):
-            self._answer(asked)
+        with self._state:
+            if asked == self._latest and (asked != self.request or self.scores is None):
+                self._answer(asked)
         if self._live is not None:
             self._evaluate(asked, publish, check)
-        if job.latency:
+        if self._latency_wanted:
             self._measure(asked, publish)
-        publish(_Note(stage="ready"))
+        publish(_Note(stage="ready", done=True))
 
     def _evaluate(self, asked: Request, publish: Callable[[_Note], None], check: Callable[[], None]) -> None:
         assert self._live is not None
@@ -270,31 +313,40 @@ class Session(HasTraits):
         ]
         publish(_Note(latency=tuple(measured)))
 
-    def _tell(self, job: _Job, note: _Note) -> None:
-        if note.estimate is not None:
-            with self.hold_trait_notifications():
-                self.estimate_label = note.label
-                self.estimate = note.estimate
-                self._refresh_current()
-            if self.current and note.estimate.done:
-                self._good = job.request
-        reference = note.reference or note.estimate
-        if reference is not None and reference.state_key == self._dense_key():
-            self.reference = reference
-        if note.latency and job.request == self.request:
-            self.latency = note.latency
-        if note.stage:
-            self.stage = note.stage
+    def _tell(self, asked: Request, note: _Note) -> None:
+        with self._state:
+            if note.estimate is not None:
+                with self.hold_trait_notifications():
+                    self.estimate_label = note.label
+                    self.estimate = note.estimate
+                    self._refresh_current()
+            reference = note.reference or note.estimate
+            if reference is not None and reference.state_key == self._dense_key():
+                self.reference = reference
+            if note.latency and asked == self.request:
+                self._latency_wanted, self.latency = False, note.latency
+            if note.done and asked == self.request:
+                self._good = asked
+            if note.stage:
+                self.stage = note.stage
 
     def _dense_key(self) -> str:
         assert self._live is not None
         return self._live.state(self._dense, Recovery()).key
 
-    def _failed(self, job: _Job, error: BaseException) -> None:
+    def _failed(self, asked: Request, error: BaseException) -> None:
         """Go back to the last good request; the reason goes to the status line."""
-        if job.request == self._latest:
-            self._latest = self._good
-            if self.request != self._good:
-                self._answer(self._good)
-        self.error = in_words(error)
-        self.stage = "ready"
+        with self._state:
+            self._latency_wanted = False
+            if asked == self._latest:
+                self._go_back()
+            self.error = in_words(error)
+            self.stage = "ready"
+
+
+def _pairs(widths: Any) -> tuple[tuple[str, int], ...]:
+    """Widths as a request holds them: {group: width} or pairs -> sorted pairs."""
+    try:
+        return tuple(sorted(dict(widths).items()))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"widths must be {{group: width}}, such as {{'stem': 8}}, not {widths!r}.") from error

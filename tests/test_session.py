@@ -1,5 +1,7 @@
 """The session against the engine: what it publishes is what the engine says, and errors leave it as it was."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -99,6 +101,10 @@ def test_an_unreachable_budget_is_refused_and_nothing_changes(session):
         ({"colour": "red"}, UnknownName, "criterion"),
         ({"widths": {"nowhere": 3}}, BadInput, "Known"),
         ({"widths": {"0": 0}}, BadInput, "out of range"),
+        ({"widths": 5}, BadInput, "group"),
+        ({"criterion": ["l1"]}, UnknownName, "taylor"),
+        ({"recovery": "bn"}, BadInput, "Recovery"),
+        ({"seed": "a"}, BadInput, "seed"),
     ],
 )
 def test_bad_proposals_are_refused_in_words(session, changes, error, words):
@@ -191,6 +197,10 @@ def test_a_network_without_images_can_be_cut_but_not_judged():
     assert sum(p.numel() for p in session.pruned().parameters()) == session.cost.params
     with pytest.raises(BadInput, match="without data"):
         session.propose(criterion="taylor")
+    session.propose(criterion="bn_gamma")
+    session.wait(WAIT)
+    assert "batch norm" in session.error
+    assert session.request.keep == 0.5, "back at the last good state"
     session.close()
 
 
@@ -202,10 +212,80 @@ def test_an_interrupt_while_waiting_is_said_in_words(session, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(session._worker, "idle", interrupted)
+        session.propose(keep=0.5, recovery=Recovery(bn=True, epochs=200))
         with pytest.raises(Interrupted, match="Stopped"):
             session.wait()
+    assert session.request.keep == 1.0, "back at the last state that was known fully"
+    assert session.plan.widths == {"0": 6, "3": 8}
+    assert session.wait(WAIT)
+    assert session.stage == "ready"
     session.propose(keep=0.5)
     assert session.wait(WAIT)
+
+
+def test_latency_that_was_asked_for_meanwhile_is_not_lost(session):
+    session.propose(keep=0.9)
+    session.measure_latency()
+    session.propose(keep=0.5)
+    assert session.wait(WAIT)
+    assert session.request.keep == 0.5
+    assert [measured.batch for measured in session.latency] == [1, 1, 64, 64]
+
+
+def test_measuring_latency_keeps_what_was_asked_last(session):
+    session.wait(WAIT)
+    session.propose(criterion="apoz")
+    session.propose(criterion="fpgm", keep=0.5)
+    session.measure_latency()
+    assert session.wait(WAIT)
+    assert (session.request.criterion, session.request.keep) == ("fpgm", 0.5)
+
+
+def test_a_known_ranking_answers_while_another_is_being_scored(session, monkeypatch):
+    session.wait(WAIT)
+    scoring, release = threading.Event(), threading.Event()
+
+    def slow(*args, **keywords):
+        scoring.set()
+        assert release.wait(WAIT)
+        return explorer.score(*args, **keywords)
+
+    monkeypatch.setattr("explorer.session.score", slow)
+    session.propose(criterion="l1")
+    assert scoring.wait(WAIT)
+    session.propose(criterion="taylor", keep=0.5)
+    assert session.request.keep == 0.5
+    release.set()
+    assert session.wait(WAIT)
+    assert session.request.criterion == "taylor"
+
+
+def test_proposals_from_two_threads_end_with_the_last_one(session):
+    session.wait(WAIT)
+
+    def many():
+        for percent in range(90, 40, -1):
+            session.propose(keep=percent / 100)
+            assert session.request.keep in {keep / 100 for keep in range(30, 101)}
+
+    threads = [threading.Thread(target=many) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    session.propose(keep=0.3)
+    assert session.plan == explorer.allocate(session.graph, session.scores, keep=0.3)
+    assert session.wait(WAIT)
+    assert session.request.keep == 0.3
+
+
+def test_a_closed_session_refuses_and_stays(session):
+    session.wait(WAIT)
+    before = session.request
+    session.close()
+    with pytest.raises(ExplorerError, match="closed"):
+        session.propose(keep=0.5)
+    assert session.request == before
 
 
 def test_errors_are_told_in_words():

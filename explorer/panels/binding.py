@@ -8,7 +8,7 @@ from typing import Any
 from traitlets import HasTraits
 
 from explorer.errors import ExplorerError
-from explorer.session import Session, in_words
+from explorer.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,12 @@ class Binding:
         if self._renderer == threading.get_ident():
             return
         if not self._guarded(function, *arguments):
-            for render in self._renders:
-                self._run(render)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Run all renders: something of the panel's own changed that no trait tells of."""
+        for render in self._renders:
+            self._run(render)
 
     def _run(self, function: Callable[[], None]) -> None:
         with self._lock:
@@ -61,6 +65,6 @@ class Binding:
         except Exception as error:
             if not isinstance(error, ExplorerError):
                 log.exception("A panel failed")
-            self._session.error = in_words(error)
+            self._session.report(error)
             return False
         return True

@@ -9,6 +9,7 @@ import numpy as np
 from traitlets import Any, Bool, HasTraits, Unicode
 
 from explorer.errors import BadInput
+from explorer.session import in_words
 from explorer.values import (
     ChannelGraph,
     ChannelGroup,
@@ -141,6 +142,9 @@ class FakeSession(HasTraits):
         self._answer()
         if self.network.data is not None:
             self.reference = Estimate("dense", 1852, 2000, 2000)
+
+    def report(self, error: BaseException) -> None:
+        self.error = in_words(error)
 
     def propose(self, wait: bool = False, **changes: object) -> None:
         self.proposed.append(changes)
