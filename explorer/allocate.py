@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.costs import COSTS, totals, widths_of
-from explorer.errors import BadInput, NotReachable, UnknownName
+from explorer.errors import BadInput, NotReachable, require_name, require_whole
 from explorer.graph.checks import check_graph
 from explorer.values import ChannelGraph, ChannelGroup, Plan, Scores, full_plan
 
@@ -40,6 +40,11 @@ class Curve:
     def plan(self, keep: float) -> Plan:
         """The largest plan that costs at most `keep`. Raises NotReachable below `lowest`."""
         step = int(np.searchsorted(self.share, keep * (1 + 1e-12), side="right")) - 1
+        if step < 0 and not self.graph.prunable:
+            raise NotReachable(
+                f"keep={keep:g} is out of reach: nothing can be pruned in this network, only keep=1 is left. The "
+                "reason of each of graph.groups says why."
+            )
         if step < 0:
             raise NotReachable(
                 f"keep={keep:g} is out of reach: with these minimum and pinned widths the network cannot get "
@@ -81,15 +86,19 @@ def _check_scores(graph: ChannelGraph, scores: Scores) -> None:
             raise BadInput(f"The scores of {name} are not all finite numbers, so they rank nothing.")
 
 
-def _check_widths(graph: ChannelGraph, widths: Mapping[str, int], minimum: int) -> None:
+def _check_widths(graph: ChannelGraph, widths: Mapping[str, int]) -> None:
+    if not isinstance(widths, Mapping):
+        raise BadInput(
+            f"widths must be a mapping of groups to widths, such as {{group.id: 8}}, not {widths!r}."
+        )
     for name, width in widths.items():
         group = graph.group(name)
         if not group.prunable:
             raise BadInput(f"The width of {name} cannot be set: {group.reason}.")
         if isinstance(width, bool) or not isinstance(width, int | np.integer):
             raise BadInput(f"The width of {name} must be a whole number, not {width!r}.")
-        if not minimum <= width <= group.size:
-            raise BadInput(f"Width {width} of {name} is out of range: {minimum} to {group.size}.")
+        if not 1 <= width <= group.size:
+            raise BadInput(f"Width {width} of {name} is out of range: 1 to {group.size}.")
 
 
 def curve(
@@ -106,15 +115,12 @@ def curve(
     their scale differs from layer to layer; comparable scores raw) and adds them one by one. *uniform* keeps
     the same share of every group, rounded down. Raises UnknownName and BadInput.
     """
-    if allocation not in ALLOCATIONS:
-        raise UnknownName("allocation", allocation, ALLOCATIONS)
-    if cost not in COSTS:
-        raise UnknownName("cost", cost, COSTS)
-    if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
-        raise BadInput(f"minimum must be a whole number of channels, at least 1, not {minimum!r}.")
-    widths = widths or {}
+    require_name("allocation", allocation, ALLOCATIONS)
+    require_name("cost", cost, COSTS)
+    require_whole("minimum, a number of channels,", minimum, 1)
+    widths = {} if widths is None else widths
     _check_scores(graph, scores)
-    _check_widths(graph, widths, 1)
+    _check_widths(graph, widths)
     start = graph.sizes.copy()
     free = [group for group in graph.prunable if group.id not in widths]
     for group in free:
@@ -126,9 +132,11 @@ def curve(
         if allocation == "global"
         else _uniform_steps(graph, free, start)
     )
-    dense = totals(graph, widths_of(graph, full_plan(graph)), cost)
-    # A wider network never costs less, so the costs ascend.
-    return Curve(graph, scores, steps, totals(graph, steps, cost) / max(int(dense), 1))
+    dense = int(totals(graph, widths_of(graph, full_plan(graph)), cost))
+    # A wider network never costs less, so the costs ascend. What costs nothing (no channels can be pruned, no
+    # layer multiplies) has the dense cost whatever is cut.
+    share = totals(graph, steps, cost) / dense if dense else np.ones(len(steps))
+    return Curve(graph, scores, steps, share)
 
 
 def _global_steps(
@@ -195,7 +203,7 @@ def plan_widths(graph: ChannelGraph, scores: Scores, widths: Mapping[str, int]) 
     Raises BadInput for unknown groups, groups that cannot be pruned and widths out of range.
     """
     _check_scores(graph, scores)
-    _check_widths(graph, widths, 1)
+    _check_widths(graph, widths)
     array = graph.sizes.copy()
     for name, width in widths.items():
         array[graph.index[name]] = width

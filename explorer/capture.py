@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from explorer.errors import BadInput
+from explorer.data.fitting import require_labels, require_logits, taking
 from explorer.values import ChannelGraph
 
 READERS = {
@@ -48,14 +48,9 @@ def run(
     Layers are recognised by their weights, so that calls that are no layer of the graph do not matter.
     Raises BadInput where the model cannot take the inputs.
     """
-    try:
-        with _Watch(model, graph, observe):
-            return model(inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise BadInput(
-            f"{type(model).__name__} cannot take inputs of shape {tuple(inputs.shape)} and {inputs.dtype}: {error}. "
-            f"The graph was traced for images of shape {graph.input_shape}."
-        ) from error
+    hint = f"The graph was traced for images of shape {graph.input_shape}."
+    with taking(type(model).__name__, inputs, hint), _Watch(model, graph, observe):
+        return model(inputs)
 
 
 def channel_axis(graph: ChannelGraph, layer: int) -> int:
@@ -96,8 +91,9 @@ def gate_gradients(
         return x * gates[call]
 
     with torch.enable_grad():
-        logits = run(model, graph, inputs, observe)
-        _check_logits(logits, labels)
+        answer = run(model, graph, inputs, observe)
+        logits = require_logits(type(model).__name__, answer, len(labels))
+        require_labels(labels, logits)
         loss = functional.cross_entropy(logits, labels, reduction="sum")
         wanted = list(gates.values())
         gradients = torch.autograd.grad(loss, wanted, materialize_grads=True) if wanted else ()
@@ -107,19 +103,6 @@ def gate_gradients(
         for group, rows, units in units_read(graph, call):
             totals[group].index_add_(1, units, flat[:, rows])
     return totals
-
-
-def _check_logits(logits: Any, labels: Tensor) -> None:
-    if not isinstance(logits, Tensor) or logits.shape[:-1] != labels.shape:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise BadInput(
-            f"A loss needs one row of logits per image, ({len(labels)}, classes); the model gave {got}."
-        )
-    if int(labels.max()) >= logits.shape[1]:
-        raise BadInput(
-            f"Label {int(labels.max())} is out of range: the network has {logits.shape[1]} classes. Check that data "
-            "and network belong together."
-        )
 
 
 def units_read(graph: ChannelGraph, layer: int) -> list[tuple[str, Tensor, Tensor]]:

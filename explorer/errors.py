@@ -1,7 +1,8 @@
 """The one exception family: every message says what was passed, what was expected and what to do next."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from numbers import Integral
 
 
 class ExplorerError(Exception):
@@ -36,3 +37,15 @@ class CannotTrace(ExplorerError):
 
 class Interrupted(ExplorerError):
     """The user stopped the work; what was reached before is kept."""
+
+
+def require_name(kind: str, name: object, known: Collection[str]) -> None:
+    """Raise UnknownName unless `name` is one of the known strings; anything that is no string is unknown."""
+    if not isinstance(name, str) or name not in known:
+        raise UnknownName(kind, name, known)
+
+
+def require_whole(what: str, value: object, least: int) -> None:
+    """Raise BadInput unless `value` is a whole number (Python's or numpy's, no bool) of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise BadInput(f"{what} must be a whole number, at least {least}, not {value!r}.")

@@ -172,13 +172,15 @@ def test_scores_of_zero_everywhere_are_ranked_by_place() -> None:
     assert sum(explorer.allocate(two_layers(), zero, 4 / 7, "channels").widths.values()) == 4
 
 
-def test_a_network_without_prunable_groups_can_only_be_kept() -> None:
+@allocations
+@costs
+def test_a_network_without_prunable_groups_can_only_be_kept(allocation: str, cost: str) -> None:
     graph = explorer.trace(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), IMAGE)
     nothing = Scores("hand", {}, comparable=True)
-    for allocation in ALLOCATIONS:
-        assert explorer.allocate(graph, nothing, 1, allocation=allocation) == full_plan(graph)
-        with pytest.raises(explorer.NotReachable):
-            explorer.allocate(graph, nothing, 0.5, allocation=allocation)
+    assert explorer.allocate(graph, nothing, 1, cost, allocation) == full_plan(graph)
+    assert curve(graph, nothing, cost, allocation).lowest == 1
+    with pytest.raises(explorer.NotReachable, match="nothing can be pruned"):
+        explorer.allocate(graph, nothing, 0.5, cost, allocation)
 
 
 @pytest.mark.parametrize("keep", [0, -0.5, 1.01, float("nan"), float("inf"), True, "half", None])
@@ -190,6 +192,14 @@ def test_a_keep_out_of_range_is_refused(keep: object) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"cost": ["macs"]}, "no cost ['macs']. Known: macs, params, channels"),
+        ({"allocation": []}, "no allocation []. Known: global, uniform"),
+        ({"allocation": None}, "no allocation None"),
+        ({"minimum": "a"}, "whole number"),
+        ({"widths": [2, 3]}, "widths must be a mapping"),
+        ({"widths": []}, "widths must be a mapping"),
+        ({"widths": 5}, "widths must be a mapping"),
+        ({"widths": {("0",): 2}}, "no channel group ('0',)"),
         ({"cost": "flops"}, "no cost 'flops'. Known: macs, params, channels"),
         ({"allocation": "globl"}, "Did you mean 'global'"),
         ({"minimum": 0}, "at least 1"),

@@ -88,6 +88,14 @@ def test_an_estimate_before_its_first_image_has_no_accuracy() -> None:
     assert Estimate("s", 9, 10, 10).done
 
 
+def test_an_estimate_reads_as_a_sentence_and_stays_a_value() -> None:
+    estimate = Estimate("0123456789abcdef", 1852, 2000, 2000)
+    assert str(estimate) == "92.6 % (91.4 to 93.7), 2,000 of 2,000 images"
+    assert repr(estimate) == "<Estimate 92.6 % (91.4 to 93.7), 2,000 of 2,000 images, state 01234567>"
+    assert str(Estimate("s", 0, 0, 10)) == "unknown, 0 of 10 images"
+    assert {estimate, dataclasses.replace(estimate)} == {estimate}
+
+
 @pytest.mark.parametrize("text", ["none", "bn", "1", "12"])
 def test_a_recovery_is_written_as_it_is_read(text: str) -> None:
     assert Recovery.parse(text).code == text

@@ -4,7 +4,6 @@ import copy
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from explorer.criteria.activations import APOZ, MEAN_ACTIVATION
@@ -15,7 +14,8 @@ from explorer.criteria.random import Random
 from explorer.criteria.subject import Criterion, Subject
 from explorer.criteria.taylor import Taylor
 from explorer.data import Data, as_images
-from explorer.errors import BadInput, ExplorerError, UnknownName
+from explorer.data.fitting import require_finite
+from explorer.errors import BadInput, ExplorerError, require_name, require_whole
 from explorer.graph.checks import check_model
 from explorer.values import ChannelGraph, Scores
 
@@ -40,21 +40,17 @@ def score(
     `data` may be anything that explorer.evaluate takes; its training images are used (where there are none,
     its explore images), at most 512. A network brings its own. Raises UnknownName for a criterion that does
     not exist, BadInput where model and graph do not belong together, where the criterion needs images and
-    there are none or they do not fit, or where weights are not finite.
+    there are none or they do not fit, where weights or buffers are not finite, or for a seed below 0.
     """
-    if criterion not in CRITERIA:
-        raise UnknownName("criterion", criterion, CRITERIA)
+    require_name("criterion", criterion, CRITERIA)
+    require_whole("seed", seed, 0)
     rule = CRITERIA[criterion]
     given = model_or_network
     model = given if isinstance(given, nn.Module) else getattr(given, "model", None)
     if not isinstance(model, nn.Module):
         raise BadInput(f"score takes a torch.nn.Module or a loaded network, not {type(given).__name__}.")
     check_model(graph, model)
-    for name, parameter in model.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
-            raise BadInput(
-                f"The weights of {name} are not finite (NaN or infinite): load another checkpoint."
-            )
+    require_finite(type(model).__name__, model)
     if data is None and model is not given:
         data = given.data
     images = None

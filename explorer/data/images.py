@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from explorer.errors import BadInput
+from explorer.errors import BadInput, require_whole
 from explorer.values import content_key
 
 Split = Literal["train", "explore", "final"]
@@ -64,9 +64,8 @@ class Images:
         return self.normalize(images)
 
     def subset(self, count: int) -> "Images":
-        """The first `count` images (all, if there are fewer)."""
-        if count < 1:
-            raise BadInput(f"A subset of {count} images was asked for; the least is 1.")
+        """The first `count` images (all, if there are fewer). Raises BadInput for a count below 1."""
+        require_whole("The number of images in a subset", count, 1)
         return (
             self if count >= len(self) else Images(self.pixels[:count], self.labels[:count], self.normalize)
         )

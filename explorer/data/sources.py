@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from explorer.data.images import Data, Images, Split, identity
-from explorer.errors import BadInput, UnknownName
+from explorer.errors import BadInput, require_name
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -27,8 +27,7 @@ def as_images(data: DataSource, split: Split) -> Images:
     uint8 images are divided by 255. Raises BadInput for a split that is missing, an empty data set, wrong
     shapes or dtypes, NaN, and labels out of range.
     """
-    if split not in SPLITS:
-        raise UnknownName("split", split, SPLITS)
+    require_name("split", split, SPLITS)
     if isinstance(data, Images):
         return data
     if not isinstance(data, Data):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from explorer.data import DataSource, Images, as_images, identity
 from explorer.data.batches import split_evenly
+from explorer.data.fitting import first_not_finite, require_labels, require_logits, taking
 from explorer.data.images import Split
 from explorer.errors import BadInput, Interrupted
 from explorer.values import Bools, Estimate
@@ -54,36 +55,17 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 def forward(model: nn.Module, inputs: Tensor) -> Tensor:
     """Logits (N, classes) of inputs (N, ...); raises BadInput where the network cannot take or give that."""
-    try:
-        logits = model(inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise BadInput(
-            f"{type(model).__name__} cannot take inputs of shape {tuple(inputs.shape)} and {inputs.dtype}: "
-            f"{error}. Check that the images have the size and channels that the network was made for."
-        ) from error
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(inputs):
-        got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise BadInput(
-            f"{type(model).__name__} answered {len(inputs)} inputs with {got}; expected one row of "
-            f"logits per input, ({len(inputs)}, classes). Wrap the network so that it returns the logits."
-        )
-    return logits
-
-
-def require_labels(labels: Tensor, logits: Tensor) -> None:
-    """Raises BadInput if a label has no logit."""
-    if int(labels.max()) >= logits.shape[1]:
-        raise BadInput(
-            f"Label {int(labels.max())} is out of range: the network has {logits.shape[1]} logits, so labels "
-            f"go from 0 to {logits.shape[1] - 1}. Check that data and network have the same classes."
-        )
+    name = type(model).__name__
+    hint = "Check that the images have the size and channels that the network was made for."
+    with taking(name, inputs, hint):
+        answer = model(inputs)
+    return require_logits(name, answer, len(inputs))
 
 
 def not_finite(model: nn.Module) -> str:
     """Where NaN or infinity may come from, in words: the first weights tensor that holds any."""
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            return f"the weights hold NaN or infinity in {name!r}: load sound weights."
+    if bad := first_not_finite(model):
+        return f"{bad}: load sound weights."
     return "all weights are finite, so they overflow on the way: check the scale of inputs and weights."
 
 
@@ -126,8 +108,12 @@ def evaluate(
     """Accuracy of a network on all images of a split ("train", "explore" or "final") of the data.
 
     `data` is anything that holds labelled images (Data, Images, a pair of tensors, a Dataset or DataLoader);
-    by default the loaded network's own. Raises BadInput for what cannot be evaluated, and Interrupted, with
-    the accuracy so far, when the user interrupts.
+    by default the loaded network's own. The estimate's `state_key` is the content key of the weights as they
+    are (a loaded network's `weights_key`), equal for equal weights however they came about; a live estimate's
+    is that of a `State` (weights, plan and recovery) and never equals it.
+
+    Raises UnknownName for a split that does not exist, BadInput for what cannot be evaluated, and Interrupted,
+    with the accuracy so far, when the user interrupts.
     """
     module = as_module(model)
     if data is None and isinstance(model, Network):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explorer.errors import BadInput
+from explorer.errors import BadInput, require_whole
 from explorer.evaluate.estimates import as_module, eval_mode, forward
 from explorer.values import Latency
 from explorer.zoo.network import Network
@@ -21,9 +21,14 @@ def measure_latency(model: nn.Module | Network, example: Tensor, batch: int, run
     threads as they are set; what else the machine does shows in the spread. Raises BadInput for no runs, an
     empty batch, or an example that the network cannot take.
     """
-    if batch < 1 or runs < 1:
-        raise BadInput(f"Latency needs at least one input and one run; got batch={batch}, runs={runs}.")
+    require_whole("batch", batch, 1)
+    require_whole("runs", runs, 1)
     module = as_module(model)
+    if not isinstance(example, Tensor) or example.dim() < 2 or not len(example):
+        found = f"shape {tuple(example.shape)}" if isinstance(example, Tensor) else type(example).__name__
+        raise BadInput(
+            f"The example is {found}; expected an input, a tensor of shape (1, ...), such as network.example."
+        )
     inputs = example[:1].expand(batch, *example.shape[1:]).contiguous()
     seconds = []
     with eval_mode(module), torch.inference_mode():

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from explorer.data import Data
 from explorer.evaluate.estimates import Check, as_module, correct_by_batch, nothing, weights_key
 from explorer.evaluate.folding import fold
 from explorer.evaluate.memo import Memo
-from explorer.evaluate.recovery import TrainingStep, recover
+from explorer.evaluate.recovery import TrainingStep, norms_with_statistics, recover
 from explorer.surgery import shrink as surgery_shrink
 from explorer.values import Bools, ChannelGraph, Estimate, Plan, Recovery, State, read_only
 from explorer.zoo.network import Network
@@ -50,18 +50,27 @@ class LiveEvaluation:
         shrink: Shrink = surgery_shrink,
     ) -> None:
         self._model, self._graph, self._data, self._shrink = as_module(model), graph, data, shrink
+        self._has_statistics = bool(norms_with_statistics(self._model))
         self._weights_key = weights_key(model)
         self._finished: Memo[Finished] = Memo(FINISHED)
         self._trained: Memo[nn.Module] = Memo(TRAINED)
 
     def available(self, recovery: Recovery) -> tuple[Recovery, str]:
-        """The recovery that can be done and, if it is another, why: without training images there is none."""
-        if recovery == Recovery() or self._data.train is not None:
-            return recovery, ""
-        return Recovery(), (
-            f"{self._data.name} has no training images, so nothing is done to the weights after cutting "
-            f"(asked for: {recovery.label})."
-        )
+        """The recovery that can be done and, if it is another, why.
+
+        Without training images there is none, and without batch norm no statistics are re-estimated.
+        """
+        if recovery != Recovery() and self._data.train is None:
+            return Recovery(), (
+                f"{self._data.name} has no training images, so nothing is done to the weights after cutting "
+                f"(asked for: {recovery.label})."
+            )
+        if recovery.bn and not self._has_statistics:
+            return replace(recovery, bn=False), (
+                f"{type(self._model).__name__} has no batch norm with running statistics, so none are "
+                f"re-estimated after cutting (asked for: {recovery.label})."
+            )
+        return recovery, ""
 
     def state(self, plan: Plan, recovery: Recovery, seed: int = 0) -> State:
         """The state that estimates of this plan belong to, with the recovery that can be done."""

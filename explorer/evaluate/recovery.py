@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from explorer.data import Data, DataSource, Images, as_images
 from explorer.data.batches import split_evenly
+from explorer.data.fitting import require_labels
 from explorer.errors import BadInput, ExplorerError, Interrupted
 from explorer.evaluate.estimates import (
     Check,
@@ -21,7 +22,6 @@ from explorer.evaluate.estimates import (
     forward,
     not_finite,
     nothing,
-    require_labels,
 )
 from explorer.zoo.network import Network
 
@@ -42,6 +42,11 @@ class TrainingStep:
     loss: float
 
 
+def norms_with_statistics(model: nn.Module) -> list[_BatchNorm]:
+    """The batch norms that have running statistics: what can be re-estimated."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+
+
 def reestimate_bn(
     model: nn.Module, images: Images, count: int = BN_IMAGES, batch: int = BATCH, check: Check = nothing
 ) -> None:
@@ -52,7 +57,7 @@ def reestimate_bn(
     afterwards. A network without batch norm is left alone. `check` is called before every batch. Raises
     BadInput for fewer than 2 images, or inputs that the network cannot take.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+    norms = norms_with_statistics(model)
     if not norms:
         return
     used = images.subset(count)
@@ -179,8 +184,9 @@ def recover(
 def _training_images(data: DataSource | None) -> Images:
     if data is None or (isinstance(data, Data) and data.train is None):
         raise BadInput(
-            "Recovery needs training images and there are none: pass data that has some, for example a "
-            "pair of tensors (inputs, labels), or recover nothing."
+            "Recovery needs training images, and these data have none: images that load() was given as a pair "
+            "or Dataset are all for judging. Pass recover() the training images themselves, as a pair of tensors "
+            "(inputs, labels), or load with explorer.Data(name, classes, train=explorer.Images(...), explore=...)."
         )
     return as_images(data, "train")
 

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import as_file, files
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from explorer.data import Data, DataSource, Images, Normalize, as_data, as_images, fashion_mnist, identity
-from explorer.errors import BadInput, ExplorerError, UnknownName
+from explorer.data.fitting import require_finite, require_labels, taking
+from explorer.errors import BadInput, ExplorerError, require_name
 from explorer.zoo.network import Network
 from explorer.zoo.networks import NETWORKS
 
@@ -31,7 +33,8 @@ def load(
     first explore image is. The module is not changed, and no random number is drawn.
 
     Raises UnknownName for a name that is not bundled, and BadInput for weights that are not finite, for data
-    or an example that the network does not take, or when a module comes without both.
+    or an example that the network does not take, for labels that it has no logit for, or when a module comes
+    without both.
     """
     own: Normalize | None = None
     if isinstance(source, str):
@@ -40,16 +43,19 @@ def load(
         name, model = type(source).__name__, _private_copy(source)
     else:
         raise _refused(source)
-    _check_weights(model, name)
+    require_finite(name, model)
     values: Data | None = None
     if data is not None:
         values = _as_data(data, normalize, own)
     elif own is not None:
         values = fashion_mnist(normalize or own)
+    sample, answer = _example(model, name, values, example)
+    if values is not None and data is not None:  # bundled images fit, and are read only when they are needed
+        _check_labels(values, answer)
     return Network(
         name,
         model,
-        _example(model, name, values, example),
+        sample,
         values,
         normalize or own or (values.explore.normalize if values else identity),
         inspect.getsourcefile(type(model)) if own else None,
@@ -65,8 +71,7 @@ def _refused(source: object) -> BadInput:
 
 
 def _bundled(name: str) -> tuple[nn.Module, Normalize]:
-    if name not in NETWORKS:
-        raise UnknownName("bundled network", name, NETWORKS)
+    require_name("bundled network", name, NETWORKS)
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then overwritten
         model = NETWORKS[name]()
     try:
@@ -104,16 +109,6 @@ def _private_copy(module: nn.Module) -> nn.Module:
     return model.cpu().eval()
 
 
-def _check_weights(model: nn.Module, name: str) -> None:
-    for tensor, value in model.state_dict().items():
-        if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
-            bad = int((~torch.isfinite(value)).sum())
-            raise BadInput(
-                f"{name}: {bad} of {value.numel()} numbers in {tensor} are NaN or infinite. Load a sound "
-                "checkpoint into the network; this one has probably diverged in training."
-            )
-
-
 def _as_data(data: DataSource, normalize: Callable[[Tensor], Tensor] | None, own: Normalize | None) -> Data:
     values = as_data(data, normalize)
     has_no_own = not isinstance(data, Data | Images)
@@ -122,22 +117,29 @@ def _as_data(data: DataSource, normalize: Callable[[Tensor], Tensor] | None, own
     return values
 
 
-def _example(model: nn.Module, name: str, data: Data | None, example: Tensor | None) -> Tensor:
-    """The given example, or the first explore image; both are tried if their shapes differ."""
+def _check_labels(data: Data, answer: Any) -> None:
+    """Raise BadInput if a label of any split has no logit. Answers that are no logits are not judged here."""
+    if isinstance(answer, Tensor) and answer.dim() == 2:
+        for images in (data.explore, data.train, data.final):
+            if images is not None:
+                require_labels(images.labels, answer)
+
+
+def _example(model: nn.Module, name: str, data: Data | None, example: Tensor | None) -> tuple[Tensor, Any]:
+    """The given example, or the first explore image, and the answer to it; both are tried if shapes differ."""
     first = None if data is None else as_images(data, "explore").inputs(slice(0, 1))
     if example is not None:
         given = _checked_example(example)
-        _check_forward(model, name, given, "an example")
+        answer = _answer(model, name, given, "an example")
         if first is not None and first.shape != given.shape:
-            _check_forward(model, name, first, "images")
-        return given
+            _answer(model, name, first, "images")
+        return given, answer
     if first is None:
         raise BadInput(
             f"load() needs an input of {name}: pass example=, a batch of one such as "
             "torch.randn(1, 3, 32, 32), or data= with labelled images."
         )
-    _check_forward(model, name, first, "images")
-    return first
+    return first, _answer(model, name, first, "images")
 
 
 def _checked_example(example: Tensor) -> Tensor:
@@ -154,13 +156,9 @@ def _checked_example(example: Tensor) -> Tensor:
     return example.detach().cpu().clone()
 
 
-def _check_forward(model: nn.Module, name: str, inputs: Tensor, what: str) -> None:
-    try:
-        # Not inference_mode: a module that keeps a tensor of its forward could then not be trained.
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            model(inputs)
-    except Exception as error:  # a user's forward may raise anything
-        raise BadInput(
-            f"{name} does not take {what} of shape {tuple(inputs.shape)} ({inputs.dtype}): "
-            f"{type(error).__name__}: {error}. Pass inputs of the shape and dtype that its forward expects."
-        ) from error
+def _answer(model: nn.Module, name: str, inputs: Tensor, what: str) -> Any:
+    """What the network answers; raises BadInput where it does not take the inputs."""
+    hint = "Pass inputs of the shape and dtype that its forward expects."
+    # Not inference_mode: a module that keeps a tensor of its forward could then not be trained.
+    with taking(name, inputs, hint, what), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return model(inputs)

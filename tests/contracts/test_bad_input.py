@@ -109,15 +109,30 @@ def test_widths_are_checked() -> None:
         ({"c": 0}, "1 to 8"),
         ({"f": 2}, "outputs"),
         ({"d": 2}, "Known: c, f"),
+        ({3: 2}, "Known: c, f"),
+        ([2, 3], "must be a mapping"),
+        (None, "must be a mapping"),
     ]:
         with pytest.raises(explorer.BadInput, match=words):
-            explorer.plan_widths(graph, scores, widths)
+            explorer.plan_widths(graph, scores, widths)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", "BN", "0", "-1", "1.5", "²", "bn+1"])
-def test_a_recovery_that_is_not_known_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "BN", "0", "-1", "1.5", "²", "bn+1", 1, None, ["bn"]])
+def test_a_recovery_that_is_not_known_is_refused(text: object) -> None:
     with pytest.raises(explorer.BadInput, match="none, bn, or a number of epochs"):
-        Recovery.parse(text)
+        Recovery.parse(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("group", [["c"], {}, None, 0])
+def test_a_group_that_is_no_name_is_refused(group: object) -> None:
+    with pytest.raises(explorer.BadInput, match="no channel group"):
+        graph_of(VGG).group(group)  # type: ignore[arg-type]
+
+
+def test_a_split_that_is_no_name_is_refused() -> None:
+    pair = (GREY, torch.zeros(1, dtype=torch.int64))
+    with pytest.raises(explorer.UnknownName, match="Known: train, explore, final"):
+        explorer.evaluate(untrained(VGG), pair, split=["explore"])  # type: ignore[arg-type]
 
 
 def test_every_error_of_ours_is_of_one_family() -> None:

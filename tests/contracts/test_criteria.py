@@ -150,13 +150,34 @@ def test_bad_input_is_refused_in_words(criterion: str, model: nn.Module, data: t
     broken = copy.deepcopy(model)
     with torch.no_grad():
         broken.c2.weight[0, 0, 0, 0] = torch.nan
-    with pytest.raises(explorer.BadInput, match=r"c2\.weight are not finite"):
+    with pytest.raises(explorer.BadInput, match=r"1 of \d+ numbers in c2\.weight are NaN"):
         explorer.score(broken, graph, criterion, data=data)
     if CRITERIA[criterion].needs_data:
         with pytest.raises(explorer.BadInput, match=r"cannot take inputs of shape .*1, 8, 8"):
             explorer.score(model, graph, criterion, data=(data[0][:, :1], data[1]))
         with pytest.raises(explorer.BadInput, match="empty"):
             explorer.score(model, graph, criterion, data=(data[0][:0], data[1][:0]))
+
+
+def test_batch_norm_statistics_that_are_no_numbers_are_refused(model: nn.Module) -> None:
+    graph = explorer.trace(model, IMAGE)
+    model.get_buffer("n2.running_var")[3] = torch.nan
+    with pytest.raises(explorer.BadInput, match=r"1 of 8 numbers in n2\.running_var are NaN"):
+        explorer.score(model, graph, "l1")
+
+
+@pytest.mark.parametrize("criterion", [["l1"], {}, None, 3])
+def test_a_criterion_that_is_no_name_is_refused_with_the_known_ones(
+    model: nn.Module, criterion: object
+) -> None:
+    with pytest.raises(explorer.UnknownName, match="Known: taylor, l1"):
+        explorer.score(model, explorer.trace(model, IMAGE), criterion)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [-1, "a", 0.5, None, True])
+def test_a_seed_that_is_no_whole_number_is_refused(model: nn.Module, seed: object) -> None:
+    with pytest.raises(explorer.BadInput, match="seed must be a whole number, at least 0"):
+        explorer.score(model, explorer.trace(model, IMAGE), "random", seed=seed)  # type: ignore[arg-type]
 
 
 def test_an_unknown_criterion_is_refused_with_the_known_ones(model: nn.Module) -> None:

@@ -48,8 +48,12 @@ def test_a_subset_is_the_first_images() -> None:
     assert torch.equal(part.pixels, grey()[:2])
     assert part.labels.tolist() == [0, 1]
     assert images.subset(99) is images
-    with pytest.raises(BadInput, match="the least is 1"):
-        images.subset(0)
+
+
+@pytest.mark.parametrize("count", [0, -1, "a", 1.5, True, None])
+def test_a_subset_of_no_whole_number_of_images_is_refused(count: object) -> None:
+    with pytest.raises(BadInput, match="images in a subset must be a whole number, at least 1"):
+        Images(grey(), LABELS, identity).subset(count)  # type: ignore[arg-type]
 
 
 def test_the_key_is_of_pixels_labels_and_normalisation() -> None:

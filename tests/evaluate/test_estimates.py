@@ -84,7 +84,7 @@ def test_the_check_is_called_before_every_batch_and_may_stop(model: nn.Module, i
 def test_nan_weights_are_named(model: nn.Module, images: Images) -> None:
     with torch.no_grad():
         model.get_parameter("conv2.weight")[1, 2, 0, 0] = torch.nan
-    with pytest.raises(BadInput, match=r"'conv2\.weight'"):
+    with pytest.raises(BadInput, match=r"1 of \d+ numbers in conv2\.weight are NaN"):
         evaluate(model, images)
 
 
@@ -164,3 +164,7 @@ def test_the_key_follows_the_weights(model: nn.Module) -> None:
     with torch.no_grad():
         same.get_buffer("bn1.running_mean")[0] += 1
     assert weights_key(model) != weights_key(same)
+
+
+def test_the_estimate_is_of_the_weights_as_they_are(model: nn.Module, images: Images) -> None:
+    assert evaluate(model, images.subset(2)).state_key == weights_key(model)

@@ -47,10 +47,17 @@ def test_the_model_is_left_as_found(model: nn.Module) -> None:
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize(("batch", "runs"), [(0, 1), (1, 0)])
-def test_nothing_to_measure_is_refused(model: nn.Module, batch: int, runs: int) -> None:
-    with pytest.raises(BadInput, match=f"batch={batch}, runs={runs}"):
-        measure_latency(model, EXAMPLE, batch, runs)
+@pytest.mark.parametrize("wrong", [0, "1", 1.5, None, True])
+@pytest.mark.parametrize("number", ["batch", "runs"])
+def test_nothing_to_measure_is_refused(model: nn.Module, number: str, wrong: object) -> None:
+    with pytest.raises(BadInput, match=f"{number} must be a whole number, at least 1, not {wrong!r}"):
+        measure_latency(model, EXAMPLE, **{"batch": 1, "runs": 1, number: wrong})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("example", [None, [[0.0]], torch.tensor(1.0), torch.zeros(0, 1, 6, 6)])
+def test_an_example_that_is_no_input_is_refused(model: nn.Module, example: object) -> None:
+    with pytest.raises(BadInput, match=r"The example is .*; expected an input"):
+        measure_latency(model, example, batch=1)  # type: ignore[arg-type]
 
 
 def test_an_example_of_the_wrong_shape_is_refused(model: nn.Module) -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from explorer.data import Data
 from explorer.errors import Interrupted
@@ -186,3 +186,43 @@ def test_real_surgery_on_a_traced_network_gives_the_same_road(model: nn.Module, 
         by_hand = recover(shrink(model, graph, plan), data, bn=recovery.bn, epochs=recovery.epochs)
         assert last.done
         assert last.correct == evaluate(by_hand, data).correct
+
+
+class Plain(nn.Module):
+    """No batch norm, or one without running statistics."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.norm, self.classifier = nn.Conv2d(1, 8, 3), norm, nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(torch.relu(self.norm(self.conv(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.BatchNorm2d(8, track_running_stats=False)])
+def test_without_running_statistics_nothing_is_reestimated_and_said(norm: nn.Module, data: Data) -> None:
+    model = Plain(norm).eval()
+    graph = trace(model, torch.zeros(1, 1, 6, 6)) if isinstance(norm, nn.Identity) else GRAPH
+    live = LiveEvaluation(model, graph, data)
+    recovery, words = live.available(BN)
+    assert recovery == NOTHING
+    assert words == (
+        "Plain has no batch norm with running statistics, so none are re-estimated after cutting "
+        "(asked for: re-estimated BN)."
+    )
+    recovery, words = live.available(EPOCH)
+    assert recovery == Recovery(bn=False, epochs=1)
+    assert "none are re-estimated" in words
+    assert live.available(recovery) == (recovery, "")
+    found = fingerprint(model)
+    assert fingerprint(recover(model, data, bn=True)) == found
+
+
+def test_the_state_of_a_network_without_batch_norm_is_that_of_what_was_done(data: Data) -> None:
+    model = Plain(nn.Identity()).eval()
+    graph = trace(model, torch.zeros(1, 1, 6, 6))
+    live = LiveEvaluation(model, graph, data)
+    plan = Plan(graph.key, {g.id: np.arange(g.size) >= 2 for g in graph.prunable})
+    last = list(live.estimates(plan, BN))[-1]
+    assert last.state_key == live.state(plan, NOTHING).key
+    assert live.outcome(plan, NOTHING) is live.outcome(plan, BN)

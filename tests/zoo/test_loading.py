@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from explorer.data import Images, Normalize, as_data, fashion_mnist, identity
+from explorer.data import Data, Images, Normalize, as_data, fashion_mnist, identity
 from explorer.errors import BadInput, ExplorerError, UnknownName
 from explorer.zoo import load, loading
 from explorer.zoo.networks import NETWORKS
@@ -152,7 +152,7 @@ BAD_EXAMPLES = {
     "NaN": (colour(1) * torch.nan, "NaN"),
     "grey": (
         colour(1)[:, :1],
-        r"Sequential does not take an example of shape \(1, 1, 8, 8\).*expected input.*3 channels",
+        r"Sequential cannot take an example of shape \(1, 1, 8, 8\).*expected input.*3 channels",
     ),
     "too large": (colour(1, 9), r"shape \(1, 3, 9, 9\) .*RuntimeError: mat1 and mat2"),
     "doubles": (colour(1).double(), r"\(torch.float64\): RuntimeError"),
@@ -166,9 +166,9 @@ def test_bad_examples_are_refused(example: Tensor, message: str) -> None:
 
 
 def test_images_that_the_network_does_not_take_are_refused_beside_a_good_example() -> None:
-    with pytest.raises(BadInput, match=r"Sequential does not take images of shape \(1, 3, 9, 9\)"):
+    with pytest.raises(BadInput, match=r"Sequential cannot take images of shape \(1, 3, 9, 9\)"):
         load(small_net(), data=(colour(side=9), LABELS), example=colour(1))
-    with pytest.raises(BadInput, match=r"resnet20 does not take images of shape \(1, 3, 8, 8\)"):
+    with pytest.raises(BadInput, match=r"resnet20 cannot take images of shape \(1, 3, 8, 8\)"):
         load("resnet20", data=(colour(), LABELS))
 
 
@@ -191,3 +191,24 @@ def test_a_module_that_cannot_be_copied_is_refused() -> None:
     model.lock = threading.Lock()
     with pytest.raises(BadInput, match=r"Sequential cannot be copied .* Keep tensors"):
         load(model, example=colour(1))
+
+
+@pytest.mark.parametrize("example", [None, colour(1)])
+def test_labels_without_a_logit_are_refused(example: Tensor | None) -> None:
+    with pytest.raises(BadInput, match=r"Label 3 is out of range: the network has 3 logits"):
+        load(small_net(), data=(colour(), LABELS + 1), example=example)
+    full = fashion_mnist(identity).explore
+    with pytest.raises(BadInput, match=r"Label 10 is out of range: the network has 10 logits"):
+        load("resnet20", data=(full.pixels[:2], torch.tensor([3, 10])))
+
+
+@pytest.mark.parametrize("split", ["train", "final"])
+def test_labels_of_every_split_are_checked(split: str) -> None:
+    good, bad = Images(colour(), LABELS, identity), Images(colour(), LABELS + 1, identity)
+    splits = {"train": good, "explore": good, "final": good, split: bad}
+    with pytest.raises(BadInput, match="Label 3 is out of range"):
+        load(small_net(), data=Data("mine", ("a", "b", "c", "d"), **splits))
+
+
+def test_loading_a_bundled_network_does_not_read_its_training_images() -> None:
+    assert "pixels" not in vars(load("resnet20").data.train)

@@ -1,0 +1,62 @@
+"""That a network and images fit each other: inputs that it takes, logits and labels, weights that are numbers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from explorer.errors import BadInput, ExplorerError
+
+
+@contextmanager
+def taking(name: str, inputs: Tensor, hint: str, what: str = "inputs") -> Iterator[None]:
+    """Around a forward of the network `name`: what it raises becomes BadInput that ends with the hint."""
+    try:
+        yield
+    except ExplorerError:
+        raise
+    except Exception as error:  # a user's forward may raise anything
+        raise BadInput(
+            f"{name} cannot take {what} of shape {tuple(inputs.shape)} ({inputs.dtype}): "
+            f"{type(error).__name__}: {error}. {hint}"
+        ) from error
+
+
+def require_logits(name: str, answer: Any, count: int) -> Tensor:
+    """The answer of the network `name` to `count` inputs; raises BadInput unless it is (count, classes)."""
+    if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != count:
+        got = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
+        raise BadInput(
+            f"{name} answered {count} inputs with {got}; expected one row of logits per input, "
+            f"({count}, classes). Wrap the network so that it returns the logits."
+        )
+    return answer
+
+
+def require_labels(labels: Tensor, logits: Tensor) -> None:
+    """Raise BadInput if a label of int64 (N,) has no logit in (any, classes)."""
+    if (most := int(labels.max())) >= logits.shape[1]:
+        raise BadInput(
+            f"Label {most} is out of range: the network has {logits.shape[1]} logits, so labels go from 0 to "
+            f"{logits.shape[1] - 1}. Check that data and network have the same classes."
+        )
+
+
+def first_not_finite(model: nn.Module) -> str:
+    """The first weights or buffer of the state dict that hold NaN or infinity, in words; "" if none does."""
+    for name, value in model.state_dict().items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+            bad = int((~torch.isfinite(value)).sum())
+            return f"{bad} of {value.numel()} numbers in {name} are NaN or infinite"
+    return ""
+
+
+def require_finite(name: str, model: nn.Module) -> None:
+    """Raise BadInput if any weight or buffer of the network `name` is NaN or infinite."""
+    if bad := first_not_finite(model):
+        raise BadInput(
+            f"{name}: {bad}. Load a sound checkpoint into the network; this one has probably diverged in "
+            "training."
+        )
