@@ -13,7 +13,7 @@ import explorer
 from explorer.allocate import ALLOCATIONS
 from explorer.costs import COSTS
 from explorer.criteria import CRITERIA
-from explorer.errors import BadInput, ExplorerError, Interrupted, UnknownName
+from explorer.errors import BadInput, ExplorerError, Interrupted, require_name
 from explorer.evaluate import TrainingStep
 from explorer.export import check_folder, export, make_report, table
 from explorer.values import ChannelGraph, Plan, Proof, Recovery, Request
@@ -153,13 +153,9 @@ class _Job:
 
 def _job(arguments: argparse.Namespace) -> _Job:
     """What to do, checked as far as can be before any work. Raises ExplorerError."""
-    for kind, name, known in (
-        ("bundled network", arguments.network, NETWORKS),
-        ("criterion", arguments.rank, CRITERIA),
-        ("allocation", arguments.share, ALLOCATIONS),
-    ):
-        if name not in known:
-            raise UnknownName(kind, name, known)
+    require_name("bundled network", arguments.network, NETWORKS)
+    require_name("criterion", arguments.rank, CRITERIA)
+    require_name("allocation", arguments.share, ALLOCATIONS)
     cost = next(name for name in COSTS if getattr(arguments, name) is not None)
     keep = getattr(arguments, cost)
     if not 0 < keep <= 1:
@@ -174,12 +170,15 @@ def _job(arguments: argparse.Namespace) -> _Job:
 
 def _prune(job: _Job) -> None:
     request = job.request
+    _say(f"Ranking the channels of {job.network}…")
     network = explorer.load(job.network)
     graph = explorer.trace(network.model, network.example)
     scores = explorer.score(network, graph, request.criterion, seed=request.seed)
     plan = explorer.allocate(graph, scores, request.keep, request.cost, request.allocation)
+    _say("Cutting and proving the cut…")
     proof = _proven(network, graph, plan)
     model = _recovered(network, explorer.shrink(network.model, graph, plan), request)
+    _say("Measuring accuracy and latency…")
     report = make_report(network, graph, plan, model, request, proof)
     title = network.name if network.data is None else f"{network.name} on {network.data.name}"
     paths = export(job.folder, network, graph, plan, model, report)

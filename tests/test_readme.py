@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import torch
+from torch import nn
+
 import explorer
 from explorer.zoo.networks import NETWORKS
 
@@ -20,14 +23,24 @@ def test_the_table_of_networks_is_true():
         assert row in README
 
 
-def test_the_example_runs_as_it_is_printed(capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_the_examples_run_as_they_are_printed(capsys):
+    example, own = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     quick = example.replace("epochs=1", "epochs=0")
     assert quick != example, "the example trains one epoch; the test leaves that out"
     exec(compile(quick, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "classifier 10" in printed
     assert "outputs (classes)" in printed
+
+    made = torch.Generator().manual_seed(0)
+    names = {
+        "explorer": explorer,
+        "model": nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)),
+        **{f"{part}_inputs": torch.rand((6, 3, 8, 8), generator=made) for part in ("train", "test")},
+        **{f"{part}_labels": torch.arange(6) % 2 for part in ("train", "test")},
+    }
+    exec(compile(own, "README.md", "exec"), names)
+    assert len(names["net"].data.train) == 6
 
 
 def test_ci_runs_the_readmes_test_command():
