@@ -9,7 +9,7 @@ from explorer.figures.palette import paint
 from explorer.figures.view import Columns, View, empty, sources
 from explorer.values import Bools, Floats
 
-HEIGHT = 264.0
+HEIGHT = 240.0
 BASE = 44.0  # pixels: the bars' foot, above two lines of text
 TALLEST = 168.0
 MOST_BINS = 24

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from explorer.values import ChannelGraph, Ints, Layer
 
-HEIGHT = 336.0
+HEIGHT = 312.0
 TOP = 17.0  # room for the name of the scale
 LOWEST_PITCH = 9.0
 HIGHEST_PITCH = 44.0

@@ -31,7 +31,8 @@ class Charts(Box):
         self._layout = layout(session.graph)
         self._bars = width_bars.build(self._layout.height, scale)
         self._importance = importance.build(scale)
-        binding = Binding(session)
+        self._picked: Row | None = None  # what was tapped or listed last; the session knows its group alone
+        self._binding = binding = Binding(session)
         self._bars.root.on_event(Tap, lambda event: binding.act(self._tap, event))
         root = side_by_side(self._bars, self._importance, ABOVE, scale)
         scripts = theme_script(root), keys_script([self._bars.root, self._importance.root])
@@ -64,7 +65,7 @@ class Charts(Box):
         )
 
     def _selected(self) -> Row | None:
-        """The selected group's row: the one in the layer list if it is of the group, else the group's first.
+        """The selected group's row: the one that was picked if it is of the group, else the group's first.
 
         Until somebody selects, the middle layer is shown: an empty panel would teach nothing.
         """
@@ -72,8 +73,7 @@ class Charts(Box):
         if not rows:
             own = [row for row in self._layout.rows if row.prunable and not row.thin]
             return own[len(own) // 2] if own else None
-        listed = self._layout.rows[self.layer.value]
-        return listed if listed in rows else rows[0]
+        return self._picked if self._picked in rows else rows[0]
 
     def _histogram(self, row: Row | None) -> tuple[Floats | None, Bools | None, str]:
         """Scores and kept units of the row's group, or why there are none to show."""
@@ -103,11 +103,18 @@ class Charts(Box):
 
     def _choose(self, place: int | None) -> None:
         if place is not None:
-            self._session.select(self._layout.rows[place].group)
+            self._pick(self._layout.rows[place])
 
     def _tap(self, event: Tap) -> None:
         row = self._layout.row_at(event.y) if event.y is not None else None
         if row is not None and row.group:
+            self._pick(row)
+
+    def _pick(self, row: Row) -> None:
+        self._picked, before = row, self._session.selection
+        if row.group == before:
+            self._binding.refresh()
+        else:
             self._session.select(row.group)
 
 

@@ -13,7 +13,8 @@ def keys_script(figures: Sequence[Model]) -> CustomJS:
 
     Measured: with a widget focused, `d d` deletes the notebook's cell. Lumino looks for the attribute,
     other listeners get no event. The root takes the focus of a click on anything that is not a control;
-    figures, which have no keys, are not in the tab order.
+    figures, which have no keys, are not in the tab order. Tooltips hang on the page's body: those of figures
+    that are no more on the page are put away, or they would stay for good.
     """
     return CustomJS(args={"keep": STRINGS["keep"], "figures": list(figures)}, code=_KEYS)
 
@@ -22,6 +23,9 @@ _KEYS = """
 export default ({keep, figures}) => {
   for (const figure of figures) {
     Bokeh.index.find_one(figure)?.canvas_view?.events_el?.removeAttribute("tabindex")
+  }
+  for (const tooltip of Bokeh.index.query((view) => view.model.type === "Tooltip")) {
+    if (!tooltip.target?.isConnected) tooltip.model.clear()
   }
   for (const root of document.querySelectorAll(".pruning-explorer")) {
     if (root.dataset.lmSuppressShortcuts) continue

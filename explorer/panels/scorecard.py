@@ -1,5 +1,7 @@
 """What the network is worth now and what it costs: accuracy with its interval, costs beside the dense ones."""
 
+from html import escape
+
 from ipywidgets import HTML, Button, HBox, VBox
 
 from explorer.panels.binding import Binding
@@ -21,7 +23,7 @@ class Scorecard(HBox):
         self.measure = Button(description=STRINGS["measure"], tooltip=STRINGS["measure_help"])
         self.measure.add_class("pe-measure")
         binding = Binding(session)
-        binding.render(self._render_accuracy, "estimate", "estimate_label", "current", "reference")
+        binding.render(self._render_accuracy, "estimate", "estimate_label", "current", "reference", "stage")
         binding.render(self._render_costs, "cost")
         binding.render(self._render_latency, "latency")
         self.measure.on_click(lambda _button: binding.act(session.measure_latency))
@@ -33,7 +35,11 @@ class Scorecard(HBox):
     def _render_accuracy(self) -> None:
         session = self._session
         self.accuracy.value = accuracy_html(
-            session.estimate, session.estimate_label, session.current, session.reference, self._nothing
+            session.estimate,
+            session.estimate_label,
+            session.reference,
+            self._nothing,
+            None if session.current else session.stage,
         )
 
     def _render_costs(self) -> None:
@@ -45,28 +51,38 @@ class Scorecard(HBox):
 
 
 def accuracy_html(
-    estimate: Estimate | None, label: str, current: bool, reference: Estimate | None, nothing: str
+    estimate: Estimate | None,
+    label: str,
+    reference: Estimate | None,
+    nothing: str,
+    stage: str | None = None,
 ) -> str:
-    """The accuracy, large, with interval, recovery, progress and reference; greyed if of an earlier state.
+    """The accuracy, large, with interval, recovery, progress and reference.
 
-    `nothing` is what to say while there is no estimate.
+    `nothing` is what to say while there is no estimate. `stage`: the estimate is of an earlier state and
+    greyed; what the session does meanwhile. None: the estimate is of this state.
     """
-    state, number = nothing, tag("pe-big", "–")
+    state, number, beside = tag("pe-soft pe-state", nothing, nothing), tag("pe-big", "–"), ""
     if estimate is not None and estimate.seen:
-        key = "progress_all" if estimate.done else "progress"
-        counted = STRINGS[key].format(seen=f"{estimate.seen:,}", of=f"{estimate.of:,}")
-        state = " · ".join(text for text in (label, counted) if text)
+        state = tag("pe-soft pe-state", label, label)
         number = _number(estimate)
-    if estimate is not None and not current:
+        bar = "" if estimate.done else _progress(estimate)
+        beside = f'<span class="pe-soft pe-counted">{escape(_counted(estimate))}{bar}</span>'
+    if estimate is not None and stage is not None:
+        busy = _busy(stage)
+        state = tag("pe-state pe-now", busy, busy)
         number = f'<span class="pe-stale">{number}</span>'
+        beside = tag("pe-soft pe-earlier", STRINGS["earlier"], STRINGS["earlier_help"])
     if reference is not None and reference.seen:
-        text = STRINGS["reference"].format(accuracy=f"{100 * reference.accuracy:.1f}")
-        number += tag("pe-soft", text, STRINGS["reference_help"])
-    if estimate is not None:
-        earlier = tag("pe-earlier", STRINGS["earlier"], STRINGS["earlier_help"])
-        number += _progress(estimate) if current else earlier
-    head = tag("pe-label", STRINGS["accuracy"]) + tag("pe-soft pe-state", state)
+        beside += _reference(reference)
+    head = tag("pe-label", STRINGS["accuracy"]) + state
+    number += f'<span class="pe-beside">{beside}</span>'
     return f'<div class="pe-line">{head}</div><div class="pe-line">{number}</div>'
+
+
+def _busy(stage: str) -> str:
+    """The session's stage as the answer to where the new number is."""
+    return STRINGS["counting"] if stage in ("ready", "evaluating") else f"{stage}…"
 
 
 def _number(estimate: Estimate) -> str:
@@ -74,6 +90,19 @@ def _number(estimate: Estimate) -> str:
     interval = STRINGS["interval_help"].format(low=f"{low:.1f}", high=f"{high:.1f}")
     accuracy = tag("pe-big", f"{100 * estimate.accuracy:.1f}") + tag("pe-unit", "%")
     return accuracy + tag("pe-soft pe-interval", f"± {(high - low) / 2:.1f}", interval)
+
+
+def _reference(dense: Estimate) -> str:
+    """The dense network's accuracy, marked until all images are seen; its interval in the tooltip."""
+    text = STRINGS["reference" if dense.done else "reference_partly"]
+    interval = {"low": f"{100 * dense.low:.1f}", "high": f"{100 * dense.high:.1f}"}
+    help_text = STRINGS["reference_help"].format(counted=_counted(dense), **interval)
+    return tag("pe-soft", text.format(accuracy=f"{100 * dense.accuracy:.1f}"), help_text)
+
+
+def _counted(estimate: Estimate) -> str:
+    key = "progress_all" if estimate.done else "progress"
+    return STRINGS[key].format(seen=f"{estimate.seen:,}", of=f"{estimate.of:,}")
 
 
 def _progress(estimate: Estimate) -> str:
@@ -123,6 +152,6 @@ def _pair(dense: Latency, now: Latency, cheaper: bool) -> str:
     help_text = STRINGS["latency_help"].format(runs=now.runs, batch=now.batch, **words)
     text = time_of(now.median, dense.median)
     if cheaper and now.median >= dense.low:
-        text = STRINGS["latency_same"].format(now=duration(now.median))
+        text = STRINGS["latency_same"].format(now=time_of(now.median))
         help_text = STRINGS["latency_same_help"] + help_text
-    return tag("", f"×{now.batch} {text}", help_text)
+    return tag("", STRINGS["latency"].format(batch=now.batch, times=text), help_text)

@@ -28,10 +28,12 @@ STRINGS = {
     "interval_help": "95 % interval: {low} to {high} %",
     "progress": "{seen} of {of} images",
     "progress_all": "{of} images",
-    "earlier": "earlier",
+    "counting": "being counted…",
+    "earlier": "of the state before",
     "earlier_help": "This number belongs to an earlier setting; the new one is being measured",
     "reference": "reference {accuracy}",
-    "reference_help": "The dense network",
+    "reference_partly": "reference {accuracy} so far",
+    "reference_help": "The dense network on {counted}; 95 % interval: {low} to {high} %",
     "no_estimate": "no estimate yet",
     "no_images": "no images were given",
     "macs": "MACs",
@@ -44,7 +46,9 @@ STRINGS = {
     "memory": "Memory",
     "memory_help": "Peak of live activations, batch 1, float32, weights not counted",
     "latency_none": "not measured",
-    "latency_help": "Measured on this machine, batch of {batch}: medians of {runs} runs; now {low} to {high} "
+    "latency": "batch {batch}: {times}",
+    "latency_help": "Now, of the dense network's. Measured on this machine, batch of {batch}: "
+    "medians of {runs} runs; now {low} to {high} "
     "(quartiles), dense network {dense_low} to {dense_high}",
     "latency_same": "{now}, no faster",
     "latency_same_help": "The MACs fell, the time on this machine did not. ",

@@ -12,10 +12,16 @@ def percent(share: float) -> str:
 
 
 def part_of(now: float, whole: float, unit: str = "") -> str:
-    """Two amounts in the whole's unit: "24.6 of 41.2 M", "141 of 272 k"."""
+    """Two amounts in the whole's unit: "24.6 of 41.2 M", "141 of 272 k".
+
+    A small part of a large whole has a decimal more ("0.4 of 272 k") and is never 0 by rounding.
+    """
     step, letter = _step(whole)
     places = _places(whole / step) if step > 1 else 0
-    return f"{now / step:,.{places}f} of {whole / step:,.{places}f} {letter}{unit}".rstrip()
+    small = max(places, 1) if step > 1 and now / step < 9.95 else places
+    if now and not float(f"{now / step:.{small}f}"):
+        return f"{amount_of(now, unit).rstrip()} of {amount_of(whole, unit).rstrip()}"
+    return f"{now / step:,.{small}f} of {whole / step:,.{places}f} {letter}{unit}".rstrip()
 
 
 def amount_of(value: float, unit: str) -> str:
@@ -35,10 +41,12 @@ def duration(seconds: float) -> str:
     return f"{value:.{_places(value)}f} ms"
 
 
-def time_of(now: float, dense: float) -> str:
-    """Two durations in seconds as milliseconds: "0.66 of 0.85 ms"."""
-    places = _places(1000 * dense)
-    return f"{1000 * now:.{places}f} of {1000 * dense:.{places}f} ms"
+def time_of(now: float, dense: float | None = None) -> str:
+    """One or two durations in seconds as short milliseconds: "1.9 of 6.3 ms", "0.66 of 0.85 ms", "214 ms"."""
+    whole = 1000 * (now if dense is None else dense)
+    places = 2 if whole < 1 else 1 if whole < 100 else 0
+    part = "" if dense is None else f" of {1000 * dense:.{places}f}"
+    return f"{1000 * now:.{places}f}{part} ms"
 
 
 def _places(value: float) -> int:

@@ -96,11 +96,27 @@ def test_scorecard_follows_estimate_and_cost(session):
     assert "no images were given" in Scorecard(FakeSession(data=False)).accuracy.value
 
 
+def test_the_reference_says_its_interval_and_images_and_whether_it_is_done(session):
+    panel = Scorecard(session)
+    assert ">reference 92.6<" in panel.accuracy.value
+    assert 'title="The dense network on 2,000 images; 95 % interval: 91.4 to 93.7 %"' in panel.accuracy.value
+    session.reference = Estimate("dense", 90, 100, 2000)
+    assert ">reference 90.0 so far<" in panel.accuracy.value
+    assert "The dense network on 100 of 2,000 images; 95 % interval: 82.6 to 94.5 %" in panel.accuracy.value
+
+
 def test_a_stale_estimate_looks_stale(session):
     panel = Scorecard(session)
     session.current = False
     assert "pe-stale" in panel.accuracy.value
-    assert "earlier" in panel.accuracy.value
+    assert "of the state before" in panel.accuracy.value
+    assert "being counted…" in panel.accuracy.value
+    session.stage = "training, step 12 of 79"
+    assert ">training, step 12 of 79…<" in panel.accuracy.value
+    assert "reference 92.6" in panel.accuracy.value
+    session.current = True
+    assert "training" not in panel.accuracy.value
+    assert "before" not in panel.accuracy.value
 
 
 def test_status_shows_the_error_before_all_else(session):
@@ -130,13 +146,25 @@ def test_charts_draw_the_plan_and_the_middle_layer_before_a_selection(session):
     assert session.selection == ""
 
 
-def test_a_tap_selects_the_group_and_the_layer_list_follows(session):
+def test_a_tap_names_the_layer_and_selects_its_group(session):
     panel = charts(session)
-    row = next(row for row in panel._layout.rows if row.name == "stage3.0.shortcut.0")
-    panel._bars.root._trigger_event(Tap(panel._bars.root, x=0.2, y=row.middle))
-    assert session.selection == "sum3"
-    assert dict(map(reversed, panel.layer.options))[panel.layer.value] == "stage3.0.conv2"
-    assert "moves 4 layers" in panel.details.value
+    for name in ("stage3.0.shortcut.0", "stage3.2.conv2", "stage3.0.shortcut.0"):
+        row = next(row for row in panel._layout.rows if row.name == name)
+        panel._bars.root._trigger_event(Tap(panel._bars.root, x=0.2, y=row.middle))
+        assert session.selection == "sum3"
+        assert dict(map(reversed, panel.layer.options))[panel.layer.value] == name
+        assert row.words in panel.details.value
+        assert "moves 4 layers" in panel.details.value
+        highlighted = [length > 0 for length in column(panel, "bars-rows", "chosen")]
+        assert sum(highlighted) == 4
+
+
+def test_a_layer_of_the_same_group_in_the_list_shows_its_own_shape(session):
+    panel = charts(session)
+    for name in ("stage3.0.conv2", "stage3.0.shortcut.0"):
+        panel.layer.value = dict(panel.layer.options)[name]
+        row = panel._layout.rows[panel.layer.value]
+        assert row.words in panel.details.value
 
 
 def test_the_layer_list_selects_as_well_and_stays_on_its_layer(session):

@@ -15,7 +15,11 @@ def test_percent(share, text):
 
 def test_amounts_use_the_units_of_the_whole():
     assert part_of(24_600_000, 41_200_000) == "24.6 of 41.2 M"
-    assert part_of(900, 272_474) == "1 of 272 k"
+    assert part_of(900, 272_474) == "0.9 of 272 k"
+    assert part_of(9_970, 272_474) == "10 of 272 k"
+    assert part_of(0, 272_474) == "0.0 of 272 k"
+    assert part_of(30, 272_474) == "30 of 272 k"
+    assert part_of(4_000, 41_200_000) == "4.00 k of 41.2 M"
     assert part_of(3, 10) == "3 of 10"
     assert amount_of(622_000, "B") == "622 kB"
     assert amount_of(12, "B") == "12 B"
@@ -24,6 +28,9 @@ def test_amounts_use_the_units_of_the_whole():
 def test_durations_are_milliseconds():
     assert duration(0.00066) == "0.66 ms"
     assert time_of(0.0214, 0.0331) == "21.4 of 33.1 ms"
+    assert time_of(0.00187, 0.00634) == "1.9 of 6.3 ms"
+    assert time_of(0.00066, 0.00085) == "0.66 of 0.85 ms"
+    assert time_of(0.214) == "214 ms"
 
 
 def test_texts_are_safe_in_html():
@@ -32,9 +39,10 @@ def test_texts_are_safe_in_html():
 
 def test_accuracy_names_recovery_images_interval_and_reference():
     html = accuracy_html(
-        Estimate("k", 532, 640, 2000), "re-estimated BN", True, Estimate("d", 1852, 2000, 2000), ""
+        Estimate("k", 532, 640, 2000), "re-estimated BN", Estimate("d", 1852, 2000, 2000), ""
     )
-    assert "re-estimated BN · 640 of 2,000 images" in html
+    assert ">re-estimated BN<" in html
+    assert ">640 of 2,000 images<" in html
     assert ">83.1<" in html
     assert "reference 92.6" in html
     assert 'aria-valuenow="640"' in html
@@ -43,7 +51,7 @@ def test_accuracy_names_recovery_images_interval_and_reference():
 
 
 def test_before_the_first_image_the_reason_stands_where_the_number_will():
-    assert "no images were given" in accuracy_html(None, "", True, None, "no images were given")
+    assert "no images were given" in accuracy_html(None, "", None, "no images were given")
 
 
 def test_latency_says_where_fewer_macs_are_not_less_time():
@@ -51,6 +59,19 @@ def test_latency_says_where_fewer_macs_are_not_less_time():
     assert "no faster" in latency_html((dense, now), cheaper=True)
     assert "no faster" not in latency_html((dense, now), cheaper=False)
     assert "not measured" in latency_html((), cheaper=True)
+
+
+def test_latency_names_the_batch_and_says_what_of_what_is():
+    html = latency_html(
+        (Latency(1, 0.00634, 0.006, 0.007, 20), Latency(1, 0.00187, 0.0018, 0.0019, 20)), True
+    )
+    assert ">batch 1: 1.9 of 6.3 ms<" in html
+    assert 'title="Now, of the dense network&#x27;s.' in html
+
+
+def test_progress_is_drawn_until_all_images_are_seen():
+    assert "pe-progress" in accuracy_html(Estimate("k", 500, 640, 2000), "", None, "")
+    assert "pe-progress" not in accuracy_html(Estimate("k", 1500, 2000, 2000), "", None, "")
 
 
 def test_every_text_is_a_sentence_or_a_word():

@@ -80,6 +80,30 @@ def test_a_tap_selects_the_layer_and_shows_its_importance(running, offline):
     running.screenshot("layer-dark")
 
 
+def test_a_tooltip_leaves_with_its_figure(running):
+    row = "[...document.body.children].filter(child => child.matches('.bk-Tooltip')).length"
+    running.page.mouse.move(*running.pixel("bars", 0.1, 100))
+    running.page.wait_for_function(f"() => {row} === 1")
+    running.run_all()
+    running.page.wait_for_function("() => Bokeh.documents.length > 1")
+    running.page.wait_for_function(f"() => {row} === 0", timeout=10_000)
+    running.page.evaluate("document.dispatchEvent(new Event('scroll'))")
+    running.page.wait_for_timeout(200)
+    assert running.page.evaluate(row) == 0
+
+
+def test_the_scorecard_stands_still_and_the_page_is_low(running):
+    places = """() => ['.pe-macs', '.pe-params', '.pe-file', '.pe-timing'].map(
+        name => document.querySelector(name).getBoundingClientRect().x)"""
+    before = running.page.evaluate(places)
+    running.kernel("Out[1].set(keep=0.1)")
+    running.page.wait_for_function("() => !document.querySelector('.pe-macs').innerText.includes('100 %')")
+    assert running.page.evaluate(places) == before
+    assert running.kernel(SETTLED)
+    assert running.page.evaluate(places) == before
+    assert running.page.locator(".pruning-explorer").bounding_box()["height"] <= 496
+
+
 def test_bad_input_is_answered_in_words_and_the_last_state_stays(running):
     before = running.kernel(PLAN)
     with pytest.raises(AssertionError, match="BadInput: keep must be"):
