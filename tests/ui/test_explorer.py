@@ -88,7 +88,8 @@ def test_a_tooltip_leaves_with_its_figure(running):
     running.page.wait_for_function("() => Bokeh.documents.length > 1")
     running.page.wait_for_function(f"() => {row} === 0", timeout=10_000)
     running.page.evaluate("document.dispatchEvent(new Event('scroll'))")
-    running.page.wait_for_timeout(200)
+    drawn = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+    assert running.page.evaluate(drawn), "two frames, in which a scroll would have drawn it again"
     assert running.page.evaluate(row) == 0
 
 

@@ -20,7 +20,7 @@ def test_the_notebook_is_open_alone_with_its_source_collapsed(open_notebook):
         "() => Array.from(window.jupyterapp.shell.widgets('main')).map(widget => widget.context?.path)"
     )
     assert paths == [NOTEBOOK]
-    assert page.locator(".jp-Notebook h2").inner_text().startswith("Pruning Explorer")
+    assert page.locator(".jp-MarkdownCell").inner_text().strip().startswith("Run ▸ Run All Cells")
     assert not page.locator(".jp-FileBrowser").first.is_visible()
     assert page.locator(".jp-CodeCell").count() == 1
     assert page.locator(".jp-CodeCell .jp-InputPlaceholder").count() == 1
