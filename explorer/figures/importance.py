@@ -1,12 +1,10 @@
 """Histogram of one group's scores: removed channels outlined left of the threshold, kept ones solid right of it."""
 
 import numpy as np
-from bokeh.models import Range1d
-from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from explorer.figures.palette import paint
-from explorer.figures.view import Columns, View, empty, sources
+from explorer.figures.view import Columns, View, canvas, empty, sources
 from explorer.values import Bools, Floats
 
 HEIGHT = 240.0
@@ -146,21 +144,7 @@ _COLUMNS = {
 def build(scale: float = 1.0) -> View:
     """An empty view. `scale` multiplies heights and fonts."""
     data = sources("importance", empty(_COLUMNS))
-    chart = figure(
-        name="importance",
-        height=round(HEIGHT * scale),
-        sizing_mode="stretch_width",
-        x_range=Range1d(-0.02, 1.02),
-        y_range=Range1d(0, HEIGHT),
-        toolbar_location=None,
-        tools="",
-        min_border=0,
-        outline_line_color=None,
-        background_fill_color=None,
-        border_fill_color=None,
-    )
-    chart.axis.visible = False
-    chart.grid.visible = False
+    chart = canvas("importance", HEIGHT, (-0.02, 1.02), scale)
     box = {"left": "left", "right": "right", "bottom": "bottom", "top": "top"}
     paint(chart.quad(line_color=None, source=data["kept"], **box).glyph, fill_color="kept")
     paint(

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from bokeh.models import ColumnDataSource, HoverTool, Range1d, Scatter
+from bokeh.models import ColumnDataSource, HoverTool, Scatter
 from bokeh.plotting import figure
 
 from explorer.figures.palette import paint
 from explorer.figures.rows import HEIGHT, LABEL_PITCH, Layout, Row, Section
-from explorer.figures.view import Columns, View, empty, sources
+from explorer.figures.view import Columns, View, canvas, empty, sources
 from explorer.values import Plan
 
 LEFT = -0.37  # of the longest bar: room for the sections' names
@@ -203,21 +203,7 @@ _HOVER = """<div style="font: {size}px sans-serif; max-width: {wide}px; color: #
 def build(height: float = HEIGHT, scale: float = 1.0) -> View:
     """An empty view of the layout's height, in pixels; `scale` multiplies it and the fonts."""
     data = sources("bars", empty(_COLUMNS))
-    chart = figure(
-        name="bars",
-        height=round(height * scale),
-        sizing_mode="stretch_width",
-        x_range=Range1d(LEFT, RIGHT),
-        y_range=Range1d(0, height),
-        toolbar_location=None,
-        tools="",
-        min_border=0,
-        outline_line_color=None,
-        background_fill_color=None,
-        border_fill_color=None,
-    )
-    chart.axis.visible = False
-    chart.grid.visible = False
+    chart = canvas("bars", height, (LEFT, RIGHT), scale)
     _draw_bands(chart, data["bands"])
     _draw_rows(chart, data["rows"], scale)
     _draw_labels(chart, data["labels"], scale)
