@@ -9,39 +9,47 @@
     small = explorer.recover(explorer.shrink(net.model, graph, plan), net.data, bn=True)
     print(explorer.cost(graph, plan), explorer.evaluate(small, net.data).accuracy)
 
-The dashboard is `from explorer.app import Explorer`; importing this package loads no user-interface library.
+The dashboard is `from explorer.app import Explorer`. Importing this package loads neither torch nor a user-interface
+library: names are looked up at their first use.
 """
 
-from explorer.allocate import allocate, plan_widths
-from explorer.costs import cost
-from explorer.criteria import score
-from explorer.data import Data, Images
-from explorer.errors import (
-    BadInput,
-    CannotTrace,
-    ExplorerError,
-    Interrupted,
-    NotReachable,
-    UnknownName,
-)
-from explorer.evaluate import evaluate, measure_latency, recover
-from explorer.graph import trace
-from explorer.surgery import live_weights, mask, prove, shrink
-from explorer.values import (
-    ChannelGraph,
-    ChannelGroup,
-    Cost,
-    Estimate,
-    Latency,
-    Layer,
-    Plan,
-    Proof,
-    Recovery,
-    Scores,
-    Slot,
-    State,
-)
-from explorer.zoo import Network, load
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from explorer.allocate import allocate, plan_widths
+    from explorer.costs import cost
+    from explorer.criteria import score
+    from explorer.data import Data, Images
+    from explorer.errors import (
+        BadInput,
+        CannotTrace,
+        ExplorerError,
+        Interrupted,
+        NotReachable,
+        UnknownName,
+    )
+    from explorer.evaluate import evaluate, measure_latency, recover
+    from explorer.graph import trace
+    from explorer.graph.checks import removable
+    from explorer.surgery import live_weights, mask, prove, shrink
+    from explorer.values import (
+        ChannelGraph,
+        ChannelGroup,
+        Cost,
+        Estimate,
+        Latency,
+        Layer,
+        Plan,
+        Proof,
+        Recovery,
+        Scores,
+        Slot,
+        State,
+    )
+    from explorer.zoo import Network, load
 
 __version__ = "0.1.0"
 
@@ -77,7 +85,71 @@ __all__ = [
     "plan_widths",
     "prove",
     "recover",
+    "removable",
     "score",
     "shrink",
     "trace",
 ]
+
+_MODULES = {
+    "BadInput": "explorer.errors",
+    "CannotTrace": "explorer.errors",
+    "ChannelGraph": "explorer.values",
+    "ChannelGroup": "explorer.values",
+    "Cost": "explorer.values",
+    "Data": "explorer.data",
+    "Estimate": "explorer.values",
+    "ExplorerError": "explorer.errors",
+    "Images": "explorer.data",
+    "Interrupted": "explorer.errors",
+    "Latency": "explorer.values",
+    "Layer": "explorer.values",
+    "Network": "explorer.zoo",
+    "NotReachable": "explorer.errors",
+    "Plan": "explorer.values",
+    "Proof": "explorer.values",
+    "Recovery": "explorer.values",
+    "Scores": "explorer.values",
+    "Slot": "explorer.values",
+    "State": "explorer.values",
+    "UnknownName": "explorer.errors",
+    "allocate": "explorer.allocate",
+    "cost": "explorer.costs",
+    "evaluate": "explorer.evaluate",
+    "live_weights": "explorer.surgery",
+    "load": "explorer.zoo",
+    "mask": "explorer.surgery",
+    "measure_latency": "explorer.evaluate",
+    "plan_widths": "explorer.allocate",
+    "prove": "explorer.surgery",
+    "recover": "explorer.evaluate",
+    "removable": "explorer.graph.checks",
+    "score": "explorer.criteria",
+    "shrink": "explorer.surgery",
+    "trace": "explorer.graph",
+}
+
+
+class _Package(ModuleType):
+    """Names of the table stay what the table says: importing `explorer.allocate`, the module, would put the
+    module in place of the function of that name.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _MODULES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
+
+
+sys.modules[__name__].__class__ = _Package

@@ -5,15 +5,17 @@ for channels a share of the units of prunable groups.
 """
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.costs import COSTS, totals, widths_of
 from explorer.errors import BadInput, NotReachable, require_name, require_whole
-from explorer.graph.checks import check_graph
+from explorer.graph.checks import check_graph, require_paths, without_unread
 from explorer.values import ChannelGraph, ChannelGroup, Plan, Scores, full_plan
 
 ALLOCATIONS = {"global": "by global ranking", "uniform": "uniformly"}
@@ -21,25 +23,44 @@ ALLOCATIONS = {"global": "by global ranking", "uniform": "uniformly"}
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Every plan that one ranking can give, from the smallest to the dense one, and what each costs.
+    """Every plan that one ranking can give, from the smallest to the widest one, and what each costs.
 
-    `widths` int64 (steps, groups); `share` float64 (steps,), ascending: cost as a share of the dense one.
-    A slider looks its plan up here, which takes microseconds.
+    `widths_at(step)` gives the widths int64 (groups,) of plan number 0 ... `steps` - 1; a wider network never
+    costs less, so a slider finds its plan by bisection.
     """
 
     graph: ChannelGraph
     scores: Scores
-    widths: NDArray[np.int64]
-    share: NDArray[np.float64]
+    cost: str
+    steps: int
+    widths_at: Callable[[int], NDArray[np.int64]]
 
-    @property
+    def share_at(self, step: int) -> float:
+        """Cost of a plan as a share of the dense one's.
+
+        What costs nothing (no channels can be pruned, no layer multiplies) has the dense cost whatever is cut.
+        """
+        return (
+            float(totals(self.graph, self.widths_at(step), self.cost)) / self._dense if self._dense else 1.0
+        )
+
+    @cached_property
+    def _dense(self) -> int:
+        return int(totals(self.graph, widths_of(self.graph, full_plan(self.graph)), self.cost))
+
+    @cached_property
     def lowest(self) -> float:
         """The smallest share that can be reached."""
-        return float(self.share[0])
+        return self.share_at(0)
+
+    @cached_property
+    def highest(self) -> float:
+        """The largest share: 1, unless groups are pinned below their size."""
+        return self.share_at(self.steps - 1)
 
     def plan(self, keep: float) -> Plan:
         """The largest plan that costs at most `keep`. Raises NotReachable below `lowest`."""
-        step = int(np.searchsorted(self.share, keep * (1 + 1e-12), side="right")) - 1
+        step = bisect_right(range(self.steps), keep * (1 + 1e-12), key=self.share_at) - 1
         if step < 0 and not self.graph.prunable:
             raise NotReachable(
                 f"keep={keep:g} is out of reach: nothing can be pruned in this network, only keep=1 is left. The "
@@ -50,7 +71,7 @@ class Curve:
                 f"keep={keep:g} is out of reach: with these minimum and pinned widths the network cannot get "
                 f"below {math.ceil(self.lowest * 10_000) / 10_000:g} (its minimum). Ask for more, or lower the widths."
             )
-        return plan_of_widths(self.graph, self.scores, self.widths[step])
+        return plan_of_widths(self.graph, self.scores, self.widths_at(step))
 
 
 def order_of(values: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -86,7 +107,8 @@ def _check_scores(graph: ChannelGraph, scores: Scores) -> None:
             raise BadInput(f"The scores of {name} are not all finite numbers, so they rank nothing.")
 
 
-def _check_widths(graph: ChannelGraph, widths: Mapping[str, int]) -> None:
+def _checked_widths(graph: ChannelGraph, widths: Mapping[str, int]) -> dict[str, int]:
+    """The widths, with 0 also for what nothing reads any more once the groups at 0 are gone."""
     if not isinstance(widths, Mapping):
         raise BadInput(
             f"widths must be a mapping of groups to widths, such as {{group.id: 8}}, not {widths!r}."
@@ -97,8 +119,14 @@ def _check_widths(graph: ChannelGraph, widths: Mapping[str, int]) -> None:
             raise BadInput(f"The width of {name} cannot be set: {group.reason}.")
         if isinstance(width, bool) or not isinstance(width, int | np.integer):
             raise BadInput(f"The width of {name} must be a whole number, not {width!r}.")
-        if not 1 <= width <= group.size:
-            raise BadInput(f"Width {width} of {name} is out of range: 1 to {group.size}.")
+        if not 0 <= width <= group.size:
+            raise BadInput(
+                f"Width {width} of {name} is out of range: 1 to {group.size}, or 0 to remove it where another path "
+                "leads past it."
+            )
+    emptied = [name for name, width in widths.items() if width == 0]
+    require_paths(graph, emptied)
+    return {**widths, **dict.fromkeys(without_unread(graph, emptied), 0)}
 
 
 def curve(
@@ -111,38 +139,39 @@ def curve(
 ) -> Curve:
     """All plans of one ranking: `widths` pins groups at a width, `minimum` is the least width of the others.
 
+    A group pinned at 0 is removed, and with it, whatever its width, what nothing else reads.
+
     *global* ranks the units of all groups together (magnitude scores divided by their group's mean, since
     their scale differs from layer to layer; comparable scores raw) and adds them one by one. *uniform* keeps
-    the same share of every group, rounded down. Raises UnknownName and BadInput.
+    the same share of every group, rounded down. Raises UnknownName and BadInput; NotReachable where the image
+    would no longer reach the outputs (see `removable`).
     """
     require_name("allocation", allocation, ALLOCATIONS)
     require_name("cost", cost, COSTS)
     require_whole("minimum, a number of channels,", minimum, 1)
-    widths = {} if widths is None else widths
     _check_scores(graph, scores)
-    _check_widths(graph, widths)
+    widths = _checked_widths(graph, {} if widths is None else widths)
     start = graph.sizes.copy()
     free = [group for group in graph.prunable if group.id not in widths]
     for group in free:
         start[graph.index[group.id]] = min(minimum, group.size)
     for name, width in widths.items():
         start[graph.index[name]] = width
-    steps = (
-        _global_steps(graph, scores, free, start)
-        if allocation == "global"
-        else _uniform_steps(graph, free, start)
-    )
-    dense = int(totals(graph, widths_of(graph, full_plan(graph)), cost))
-    # A wider network never costs less, so the costs ascend. What costs nothing (no channels can be pruned, no
-    # layer multiplies) has the dense cost whatever is cut.
-    share = totals(graph, steps, cost) / dense if dense else np.ones(len(steps))
-    return Curve(graph, scores, steps, share)
+    if allocation == "global":
+        owners = _next_widened(graph, scores, free, start)
+
+        def widths_at(step: int) -> NDArray[np.int64]:
+            return start + np.bincount(owners[:step], minlength=len(start))
+
+        return Curve(graph, scores, cost, len(owners) + 1, widths_at)
+    steps = _uniform_steps(graph, free, start)
+    return Curve(graph, scores, cost, len(steps), steps.__getitem__)
 
 
-def _global_steps(
+def _next_widened(
     graph: ChannelGraph, scores: Scores, free: list[ChannelGroup], start: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Widths after adding units one at a time, best first, to the minimum widths."""
+    """Index of the group of each unit that is added to the minimum widths, best first, int64 (units,)."""
     importance, owner = [], []
     for group in free:
         place = graph.index[group.id]
@@ -154,11 +183,8 @@ def _global_steps(
         importance.append(rest)
         owner.append(np.full(len(rest), place))
     if not free:
-        return start[None, :]
-    owners = np.concatenate(owner)[np.argsort(-np.concatenate(importance), kind="stable")]
-    steps = np.zeros((len(owners) + 1, len(graph.groups)), dtype=np.int64)
-    steps[np.arange(1, len(owners) + 1), owners] = 1
-    return start + steps.cumsum(axis=0)
+        return np.zeros(0, dtype=np.int64)
+    return np.concatenate(owner)[np.argsort(-np.concatenate(importance), kind="stable")]
 
 
 def _uniform_steps(
@@ -188,9 +214,10 @@ def allocate(
     """The largest plan that costs at most `keep`, a share in (0, 1], of the dense network.
 
     `cost` is "macs" or "params" (of the whole network) or "channels" (of the prunable units). `widths` sets
-    groups to widths by hand ({group: width}); the budget then shares what is left among the others. 1 is the
-    identity. Raises NotReachable, naming the minimum, when the budget is too small, BadInput for values out
-    of range, UnknownName for names that do not exist.
+    groups to widths by hand ({group: width}; 0 removes a block, see `removable`); the budget then shares what
+    is left among the others. 1 is the identity. Raises NotReachable, naming the minimum, when the budget is
+    too small, or where the image would not reach the outputs; BadInput for values out of range, UnknownName
+    for names that do not exist.
     """
     if isinstance(keep, bool) or not isinstance(keep, int | float | np.number) or not 0 < keep <= 1:
         raise BadInput(f"keep must be a share above 0 and up to 1 (0.5 keeps half), not {keep!r}.")
@@ -200,11 +227,11 @@ def allocate(
 def plan_widths(graph: ChannelGraph, scores: Scores, widths: Mapping[str, int]) -> Plan:
     """The plan with these widths ({group: width}); groups that are not named stay dense.
 
-    Raises BadInput for unknown groups, groups that cannot be pruned and widths out of range.
+    Width 0 removes a group, and what nothing reads without it. Raises BadInput for unknown groups, groups
+    that cannot be pruned and widths out of range, NotReachable where the image would not reach the outputs.
     """
     _check_scores(graph, scores)
-    _check_widths(graph, widths)
     array = graph.sizes.copy()
-    for name, width in widths.items():
+    for name, width in _checked_widths(graph, widths).items():
         array[graph.index[name]] = width
     return plan_of_widths(graph, scores, array)

@@ -23,10 +23,14 @@ READERS = {
 
 class _Watch(TorchFunctionMode):
     def __init__(
-        self, model: nn.Module, graph: ChannelGraph, observe: Callable[[int, Tensor], Tensor]
+        self,
+        model: nn.Module,
+        graph: ChannelGraph,
+        observe: Callable[[int, Tensor], Tensor],
+        answered: Callable[[int, Tensor], object],
     ) -> None:
         super().__init__()
-        self._observe = observe
+        self._observe, self._answered = observe, answered
         self._places: dict[int, list[int]] = {}  # a weight -> the layers that it serves, in order
         parameters = dict(model.named_parameters())
         for place in reversed(range(len(graph.layers))):
@@ -36,20 +40,32 @@ class _Watch(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in READERS and len(args) > 1 and (places := self._places.get(id(args[1]))):
-            args = (self._observe(places.pop(), args[0]), *args[1:])
+            place = places.pop()
+            answer = func(self._observe(place, args[0]), *args[1:], **(kwargs or {}))
+            self._answered(place, answer)
+            return answer
         return func(*args, **(kwargs or {}))
 
 
+def _unnoted(_layer: int, _answer: Tensor) -> None:
+    """Nobody wants to see the layers' outputs."""
+
+
 def run(
-    model: nn.Module, graph: ChannelGraph, inputs: Tensor, observe: Callable[[int, Tensor], Tensor]
+    model: nn.Module,
+    graph: ChannelGraph,
+    inputs: Tensor,
+    observe: Callable[[int, Tensor], Tensor],
+    answered: Callable[[int, Tensor], object] = _unnoted,
 ) -> Any:
     """The model's output; meanwhile, layer number k of the graph is given `observe(k, input)` as its input.
 
-    Layers are recognised by their weights, so that calls that are no layer of the graph do not matter.
-    Raises BadInput where the model cannot take the inputs.
+    `answered(k, output)` is then called with what the layer itself returns, before batch norm. Layers are
+    recognised by their weights, so that calls that are no layer of the graph do not matter. Raises BadInput
+    where the model cannot take the inputs.
     """
     hint = f"The graph was traced for images of shape {graph.input_shape}."
-    with taking(type(model).__name__, inputs, hint), _Watch(model, graph, observe):
+    with taking(type(model).__name__, inputs, hint), _Watch(model, graph, observe, answered):
         return model(inputs)
 
 

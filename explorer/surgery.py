@@ -3,6 +3,9 @@
 *mask* zeroes the removed columns where *readers* sum over them, and nothing upstream, so that sigmoid(0),
 biases and batch norm's shift cannot leak. *shrink* builds the physically smaller network. *prove* compares
 the two on real inputs. All work on copies.
+
+Where all channels of a group are removed, the layers that produced them do nothing, and those that read nothing
+else answer with their bias (`emptied`): mask and shrink agree there too.
 """
 
 import copy
@@ -13,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves
 
-from explorer.errors import BadInput, ExplorerError
+from explorer.emptied import replace_emptied
+from explorer.errors import BadInput, ExplorerError, NotReachable
 from explorer.graph.checks import check_model, check_plan
 from explorer.values import ChannelGraph, Plan, Proof
 
@@ -37,7 +41,8 @@ def removed_positions(graph: ChannelGraph, plan: Plan) -> dict[tuple[str, int], 
 def mask(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
     """A copy in eval mode in which nothing reads the removed channels: their columns in readers are zero.
 
-    Raises BadInput if the plan or the model does not fit the graph.
+    Raises BadInput if the plan or the model does not fit the graph, NotReachable if the plan leaves no path
+    from the image to the outputs.
     """
     check_plan(graph, plan)
     check_model(graph, model)
@@ -54,8 +59,10 @@ def mask(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
 def shrink(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
     """A copy in eval mode without the removed channels: smaller tensors in the user's own class.
 
-    State-dict keys, ties and trainability stay. Raises BadInput if the plan or the model does not fit the
-    graph.
+    State-dict keys, ties and trainability stay, where groups are removed whole too: then convolutions and batch
+    norms without weights are replaced. Raises BadInput if the plan or the model does not fit the graph,
+    NotReachable if the plan leaves no path from the image to the outputs, or a tensor without channels that
+    the forward cannot take.
     """
     check_plan(graph, plan)
     check_model(graph, model)
@@ -79,6 +86,9 @@ def shrink(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
         value = tensors[tensor].shape[dim] * numerator // denominator
         setattr(shrunk.get_submodule(module), attribute, value)
     _check_lengths(shrunk, graph, plan)
+    emptied = [name for name, width in plan.widths.items() if width == 0]
+    if emptied:
+        _check_runs(replace_emptied(shrunk), graph, emptied)
     return shrunk
 
 
@@ -102,6 +112,24 @@ def _check_lengths(shrunk: nn.Module, graph: ChannelGraph, plan: Plan) -> None:
                 f"Shrinking left {name} with shape {tuple(tensors[name].shape)} where dimension {dim} should be "
                 f"{length}. This is a fault of the explorer: please report it with the network."
             )
+
+
+def _check_runs(shrunk: nn.Module, graph: ChannelGraph, emptied: list[str]) -> None:
+    """Raise NotReachable if a forward cannot take tensors of no channels, such as functional pooling."""
+    twin = copy.deepcopy(shrunk)
+    for module in twin.modules():
+        module._forward_hooks.clear()  # a user's hooks must not see the zeros
+        module._forward_pre_hooks.clear()
+    dtype = next(parameter.dtype for parameter in twin.parameters() if parameter.is_floating_point())
+    try:
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+            twin(torch.zeros((2, *graph.input_shape), dtype=dtype))
+    except Exception as error:  # whatever a user's forward may raise
+        raise NotReachable(
+            f"{type(shrunk).__name__} does not run without {', '.join(emptied)}: {error}. Keep at least 1 unit, or "
+            "write the operator that cannot take a tensor of no channels as a module (nn.MaxPool2d instead of "
+            "functional.max_pool2d)."
+        ) from error
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

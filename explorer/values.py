@@ -19,6 +19,7 @@ from explorer.errors import BadInput
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
+Classes = NDArray[np.int16]
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -129,7 +130,8 @@ class ChannelGraph:
     which numbers on modules repeat a length: (module, attribute, tensor, dim, numerator, denominator) means
     attribute = length of the tensor's dimension * numerator / denominator. `shapes` are the dense shapes of
     all parameters and buffers by qualified name; of tied ones, only the first name has slots, and `ties` are
-    pairs (other name, first name).
+    pairs (other name, first name). `entries` are the layers that read the image; `exits` are, for every tensor
+    that the network returns, the layers that it comes from (-1: the image itself).
     """
 
     layers: tuple[Layer, ...]
@@ -142,6 +144,8 @@ class ChannelGraph:
     ties: tuple[tuple[str, str], ...]
     terms: CostTerms
     key: str
+    entries: tuple[int, ...] = ()
+    exits: tuple[tuple[int, ...], ...] = ()
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -359,8 +363,10 @@ class Latency:
 class Request:
     """Everything that a user has chosen, as one hashable value: scalars and tuples only.
 
-    `keep` is the share of `cost` kept at most, over the groups that `widths` does not pin. `widths` are
-    pairs (group id, width).
+    `keep` is the share of `cost` kept at most, over the groups that `widths` does not pin; those have at least
+    `minimum` units. `widths` and `stay` are pairs (group id, width): pinned groups, and groups that stand at a
+    width because another one was set by hand (empty: they follow `keep`). `locked` are pinned groups that no
+    drag moves. `hold`: when a group is set by hand, the others make room, so that `keep` still holds.
     """
 
     criterion: str = "taylor"
@@ -370,6 +376,67 @@ class Request:
     widths: tuple[tuple[str, int], ...] = ()
     recovery: Recovery = Recovery(bn=True)
     seed: int = 0
+    stay: tuple[tuple[str, int], ...] = ()
+    locked: tuple[str, ...] = ()
+    hold: bool = False
+    minimum: int = 1
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A state that was seen to the end: a point of the trade-off. `parent` is the visit that it came from."""
+
+    number: int
+    parent: int | None
+    request: Request
+    plan: Plan
+    recovery: Recovery
+    cost: Cost
+    estimate: Estimate
+    name: str = ""
+    latency: tuple[Latency, ...] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """How far a training beside the explorer is; `ready`: it ended, and waits to be used."""
+
+    request: Request
+    step: int
+    of: int
+    loss: float
+    seconds_left: float | None
+    ready: bool = False
+
+
+@dataclass(frozen=True)
+class FinalCheck:
+    """One look at the final images: accuracy of a state and of the dense network. `number` counts the looks."""
+
+    number: int
+    recovery: Recovery
+    cost: Cost
+    now: Estimate
+    dense: Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What two states say of the explore images: predicted classes, int16 (N,), and the labels, int64 (N,)."""
+
+    reference: Classes
+    now: Classes
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """A plan that was evaluated for comparison: `kind` is "uniform" or "random"; accuracy without training."""
+
+    kind: str
+    keep: float
+    cost: Cost
+    estimate: Estimate
 
 
 def full_plan(graph: ChannelGraph) -> Plan:

@@ -11,6 +11,7 @@ EXPECTED = {
     "explorer/notebooks/explorer.ipynb": 1,
     "explorer/jupyter/jupyter_lab_config.json": 1,
     "explorer/jupyter/labconfig/default_setting_overrides.json": 1,
+    "explorer/panels/css/*.css": 7,
     "explorer/zoo/weights/*.safetensors": 4,
     "explorer/data/fashion_mnist/*.xz": 3,
 }

@@ -122,9 +122,14 @@ def test_keeping_everything_is_the_identity(allocation: str, cost: str) -> None:
 def test_keeping_more_never_takes_a_unit_away(allocation: str, cost: str) -> None:
     graph = graph_of("mobilenetv2")
     line = curve(graph, random_scores(graph, 2), cost, allocation)
-    assert (np.diff(line.share) >= 0).all()
-    assert (np.diff(line.widths, axis=0) >= 0).all()
-    assert line.share[-1] == 1
+    widths = np.array([line.widths_at(step) for step in range(line.steps)])
+    share = totals(graph, widths, cost) / totals(graph, graph.sizes, cost)
+    assert (np.diff(share) >= 0).all()
+    assert (np.diff(widths, axis=0) >= 0).all()
+    assert (line.lowest, line.highest) == (share[0], 1)
+    for keep in (0.3, 0.5, 0.77, float(share[40])):
+        chosen = widths[share <= keep][-1]
+        assert list(line.plan(keep).widths.values()) == [chosen[graph.index[g.id]] for g in graph.prunable]
 
 
 @allocations
@@ -206,7 +211,8 @@ def test_a_keep_out_of_range_is_refused(keep: object) -> None:
         ({"minimum": 1.5}, "whole number"),
         ({"widths": {"9": 2}}, "no channel group '9'. Known: 0, 2, 4"),
         ({"widths": {"4": 2}}, "network's outputs"),
-        ({"widths": {"0": 0}}, "out of range: 1 to 4"),
+        ({"widths": {"0": 0}}, "0 cannot be removed: no other path"),
+        ({"widths": {"0": -1}}, "out of range: 1 to 4, or 0"),
         ({"widths": {"0": 5}}, "out of range: 1 to 4"),
         ({"widths": {"0": 2.0}}, "whole number"),
         ({"widths": {"0": True}}, "whole number"),

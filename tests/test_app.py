@@ -1,9 +1,14 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from explorer.app import Explorer
 from explorer.errors import BadInput, ExplorerError, UnknownName
+from explorer.panels.header import Header
 
 
 def small():
@@ -35,6 +40,16 @@ def test_set_widths_pins_groups(dashboard):
     assert dashboard.plan.widths[group.id] == 3
 
 
+def test_undo_and_redo_go_through_what_was_set(dashboard):
+    dense = dashboard.plan
+    dashboard.set(keep=0.5)
+    half = dashboard.plan
+    dashboard.undo()
+    assert dashboard.plan == dense
+    dashboard.redo()
+    assert dashboard.plan == half != dense
+
+
 def test_bad_input_raises_and_the_plan_stays(dashboard):
     before = dashboard.plan
     for keep in (0, 7, "half", 1e-9):
@@ -46,16 +61,39 @@ def test_bad_input_raises_and_the_plan_stays(dashboard):
 def test_unknown_names_and_keywords_are_refused_at_once():
     with pytest.raises(UnknownName, match="resnet20"):
         Explorer("resnet21")
-    with pytest.raises(BadInput, match=r"exmaple.*source, data, example and scale"):
+    with pytest.raises(UnknownName, match="language"):
+        Explorer("resnet20", language="xx")
+    with pytest.raises(BadInput, match=r"exmaple.*source, data, example, scale and language"):
         Explorer("resnet20", exmaple=1)
-    with pytest.raises(BadInput, match="scale"):
-        Explorer("resnet20", scale=0)
+    for scale in (0, True, "1"):
+        with pytest.raises(BadInput, match="scale"):
+            Explorer("resnet20", scale=scale)
 
 
 def test_criteria_that_need_images_are_not_offered_without(dashboard):
-    offered = {name for _label, name in dashboard.children[1].rank.options}
+    header = next(child for child in dashboard.children if isinstance(child, Header))
+    offered = {name for _label, name in header.rank.options}
     assert "l1" in offered
     assert "taylor" not in offered
+
+
+def test_the_snapshot_is_a_picture_of_its_own(dashboard, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    dashboard.set(keep=0.5)
+    dashboard.snapshot()
+    (picture,) = shown
+    assert "<svg" in picture.data
+    assert "Sequential" in picture.data
+
+
+def test_what_can_be_written_is_written(dashboard, tmp_path):
+    dashboard.set(keep=0.5)
+    page = dashboard.report(tmp_path / "report.html")
+    assert "<html" in page.read_text("utf-8")
+    compile(dashboard.replay(), "replay.py", "exec")
+    with pytest.raises(BadInput):  # a file of Python can rebuild bundled networks only
+        dashboard.export(tmp_path / "network")
 
 
 def test_display_sends_bokehjs_inline_before_the_widget(dashboard, monkeypatch):
@@ -66,3 +104,40 @@ def test_display_sends_bokehjs_inline_before_the_widget(dashboard, monkeypatch):
     assert len(script) > 1_000_000
     assert "cdn.bokeh.org" not in script.split("\n")[0]
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_the_frame_stands_before_torch_and_bokeh_are_loaded():
+    program = """
+import sys
+from explorer.app import Explorer
+assert not {"torch", "bokeh", "jupyter_bokeh"} & set(sys.modules)
+
+class Shell:
+    kernel = object()
+
+class Seen:
+    def __init__(self):
+        self.loaded = []
+    def __call__(self, data, display_id):
+        self.update(data)
+        return self
+    def update(self, data):
+        self.loaded.append(("torch" in sys.modules, "reading the network" in data.data))
+
+from explorer.panels import frame
+frame.get_ipython, frame.display = Shell, Seen()
+try:
+    Explorer("no such network")
+except KeyError:
+    pass
+print(frame.display.loaded)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=True,
+    )
+    seen = [(False, False), (False, False), (True, True), (True, False)]  # frame, its stages, and it is gone
+    assert done.stdout.strip() == str(seen)

@@ -1,4 +1,4 @@
-"""Accuracy, batch by batch: which images a network gets right."""
+"""Accuracy, batch by batch: what a network says of images, and which it gets right."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from explorer.data.batches import split_evenly
 from explorer.data.fitting import first_not_finite, require_labels, require_logits, taking
 from explorer.data.images import Split
 from explorer.errors import BadInput, Interrupted
-from explorer.values import Bools, Estimate
+from explorer.values import Bools, Classes, Estimate
 from explorer.zoo.network import Network
 
 FIRST_BATCH = 100  # images before the first estimate; later batches may be larger
@@ -69,10 +69,10 @@ def not_finite(model: nn.Module) -> str:
     return "all weights are finite, so they overflow on the way: check the scale of inputs and weights."
 
 
-def correct_by_batch(
+def predicted_by_batch(
     model: nn.Module, images: Images, batch: int = 125, check: Check = nothing
-) -> Iterator[Bools]:
-    """Which images are right (top-1 logit is the label): bool (n,) per batch, in the order of the images.
+) -> Iterator[Classes]:
+    """Predicted classes (top-1 logit): int16 (n,) per batch, in the order of the images.
 
     The first batch has at most FIRST_BATCH images, the others at most `batch`. `check` is called before every
     batch and may raise. The network runs in eval and inference mode and is left as found between batches.
@@ -83,13 +83,22 @@ def correct_by_batch(
     for part in (*split_evenly(rows[:first], first), *split_evenly(rows[first:], batch)):
         check()
         taken = slice(int(part[0]), int(part[-1]) + 1)
-        labels = images.labels[taken]
         with eval_mode(model), torch.inference_mode():
             logits = forward(model, images.inputs(taken))
-        require_labels(labels, logits)
+        require_labels(images.labels[taken], logits)
         if not torch.isfinite(logits).all():
             raise BadInput(f"The logits of {type(model).__name__} are not finite; {not_finite(model)}")
-        yield (logits.argmax(1) == labels).numpy()
+        yield logits.argmax(1).to(torch.int16).numpy()
+
+
+def correct_by_batch(
+    model: nn.Module, images: Images, batch: int = 125, check: Check = nothing
+) -> Iterator[Bools]:
+    """Which images are right (the predicted class is the label): bool (n,) per batch; `predicted_by_batch`."""
+    labels, seen = images.labels.numpy(), 0
+    for predicted in predicted_by_batch(model, images, batch, check):
+        yield predicted == labels[seen : seen + len(predicted)]
+        seen += len(predicted)
 
 
 def count(

@@ -9,16 +9,17 @@ import torch
 from torch import nn
 
 from explorer.data import Data
-from explorer.evaluate.estimates import Check, as_module, correct_by_batch, nothing, weights_key
+from explorer.evaluate.estimates import Check, as_module, nothing, predicted_by_batch, weights_key
 from explorer.evaluate.folding import fold
 from explorer.evaluate.memo import Memo
 from explorer.evaluate.recovery import TrainingStep, norms_with_statistics, recover
 from explorer.surgery import shrink as surgery_shrink
-from explorer.values import Bools, ChannelGraph, Estimate, Plan, Recovery, State, read_only
+from explorer.values import Bools, ChannelGraph, Classes, Estimate, Plan, Recovery, State, read_only
 from explorer.zoo.network import Network
 
-FINISHED = 256  # states whose outcome is remembered: one byte per explore image each
+FINISHED = 256  # states whose outcome is remembered: three bytes per explore image each
 TRAINED = 4  # trained networks that are remembered: training is slow, their weights are large
+RECENT = 2  # other networks that are remembered: what is shown, and what it is compared with
 Shrink = Callable[[nn.Module, ChannelGraph, Plan], nn.Module]
 Progress = Callable[[TrainingStep], object]
 
@@ -29,16 +30,18 @@ def unnoticed(step: TrainingStep) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """All there is to know of an evaluated state: the last estimate, and which images were right (N,)."""
+    """All there is to know of an evaluated state: the last estimate, and of the explore images (N,) which
+    were right and what they were taken for (top-1 class)."""
 
     estimate: Estimate
     right: Bools
+    predicted: Classes
 
 
 class LiveEvaluation:
     """Accuracies of one network's plans on the explore images, remembered by state.
 
-    To be used from one worker thread at a time; `outcome` and `network` may be called from any. The model is
+    `estimates` is for one worker thread; all else may be called from any. The model is
     not changed, and must not be changed meanwhile.
     """
 
@@ -54,6 +57,7 @@ class LiveEvaluation:
         self._weights_key = weights_key(model)
         self._finished: Memo[Finished] = Memo(FINISHED)
         self._trained: Memo[nn.Module] = Memo(TRAINED)
+        self._recent: Memo[nn.Module] = Memo(RECENT)
 
     def available(self, recovery: Recovery) -> tuple[Recovery, str]:
         """The recovery that can be done and, if it is another, why.
@@ -98,19 +102,33 @@ class LiveEvaluation:
         with torch.inference_mode():
             network = fold(network, self._graph.folds)
         images = self._data.explore
-        right = np.zeros(len(images), dtype=bool)
+        labels = images.labels.numpy()
+        predicted = np.empty(len(images), dtype=np.int16)
         seen = 0
-        for part in correct_by_batch(network, images, check=check):
-            right[seen : seen + len(part)] = part
+        for part in predicted_by_batch(network, images, check=check):
+            predicted[seen : seen + len(part)] = part
             seen += len(part)
+            right = predicted[:seen] == labels[:seen]
             estimate = Estimate(key, int(np.count_nonzero(right)), seen, len(images))
             if estimate.done:
-                self._finished.put(key, Finished(estimate, read_only(right)))
+                self._finished.put(key, Finished(estimate, read_only(right), read_only(predicted)))
             yield estimate
 
     def outcome(self, plan: Plan, recovery: Recovery, seed: int = 0) -> Finished | None:
         """The last estimate and which images were right, if the state was evaluated to the end; else None."""
         return self._finished.get(self.state(plan, recovery, seed).key)
+
+    def is_trained(self, plan: Plan, recovery: Recovery, seed: int = 0) -> bool:
+        """Whether the trained network of a state, or its accuracy, is still remembered."""
+        key = self.state(plan, recovery, seed).key
+        return self._trained.get(key) is not None or self._finished.get(key) is not None
+
+    def train(self, plan: Plan, recovery: Recovery, check: Check, progress: Progress, seed: int = 0) -> None:
+        """Shrink, recover and train, so that `estimates` and `network` find the state's network ready.
+
+        May run beside them on another thread. Raises what shrink and recover raise.
+        """
+        self._recovered(plan, recovery, check, progress, seed)
 
     def network(
         self,
@@ -129,23 +147,22 @@ class LiveEvaluation:
         """The network of a state, not to be changed."""
         recovery, _ = self.available(recovery)
         key = self.state(plan, recovery, seed).key
-        if (trained := self._trained.get(key)) is not None:
-            return trained
+        memo = self._trained if recovery.epochs else self._recent
+        if (known := memo.get(key)) is not None:
+            return known
         check()
         with torch.inference_mode(False):  # else the weights could never be trained
             network = self._shrink(self._model, self._graph, plan)
         check()
-        if recovery == Recovery():
-            return network
-        network = recover(
-            network,
-            self._data.train,
-            bn=recovery.bn,
-            epochs=recovery.epochs,
-            seed=seed,
-            progress=progress,
-            stop=check,
-        )
-        if recovery.epochs:
-            self._trained.put(key, network)
+        if recovery != Recovery():
+            network = recover(
+                network,
+                self._data.train,
+                bn=recovery.bn,
+                epochs=recovery.epochs,
+                seed=seed,
+                progress=progress,
+                stop=check,
+            )
+        memo.put(key, network)
         return network

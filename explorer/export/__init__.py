@@ -1,8 +1,23 @@
-"""A pruned network as files: weights, widths, a Python file that rebuilds it, a picture."""
+"""A pruned network as files: weights, widths, a Python file that rebuilds it, a picture; a report; replay scripts."""
 
 from explorer.export.files import check_folder
+from explorer.export.html_report import html_report, write_report
+from explorer.export.replay import replay_script, replay_session
 from explorer.export.report import Measured, Report, make_report
+from explorer.export.snapshot import snapshot_svg
 from explorer.export.table import table
 from explorer.export.writing import export
 
-__all__ = ["Measured", "Report", "check_folder", "export", "make_report", "table"]
+__all__ = [
+    "Measured",
+    "Report",
+    "check_folder",
+    "export",
+    "html_report",
+    "make_report",
+    "replay_script",
+    "replay_session",
+    "snapshot_svg",
+    "table",
+    "write_report",
+]

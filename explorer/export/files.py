@@ -76,3 +76,11 @@ def _publish(stage: Path, folder: Path) -> None:
             else:
                 (folder / file.name).unlink()
         raise
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write one file as UTF-8, whole or not at all, its folder made if need be. Raises as `staged` does."""
+    path = Path(path)
+    with staged(path.parent) as stage:
+        (stage / path.name).write_text(text, encoding="utf-8")
+    return path

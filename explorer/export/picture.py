@@ -1,15 +1,17 @@
 """The picture of the width bars: one bar per layer, the input at the bottom, as a self-contained SVG."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 import numpy as np
 
-from explorer.values import ChannelGraph, Layer, Plan
+from explorer.export.drawing import picture, rect, text, titled
+from explorer.export.table import accuracy_text
+from explorer.values import ChannelGraph, Cost, Estimate, Layer, Plan, Recovery
+from explorer.zoo import Network
 
-KEPT, REMOVED, FIXED, INK, SOFT = "#0072b2", "#8298aa", "#8b96a1", "#1f2933", "#5f6b78"  # Okabe & Ito's blue
 WIDTH, LEFT, LONGEST, MARGIN = 800, 190, 340, 16
-PITCH, TOP, SIZE = 21, 76, 13
+PITCH, TOP = 21, 76
 NARROWEST = 40  # pixels; below it every bar is drawn to its own 100 %
 LONGEST_NAME = 24  # characters that fit beside the bars
 
@@ -60,66 +62,80 @@ def _kept(graph: ChannelGraph, plan: Plan, layer: Layer) -> int:
     return kept
 
 
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    fill: str = INK,
-    anchor: str = "start",
-    size: int = SIZE,
-    bold: bool = False,
-) -> str:
-    weight = ' font-weight="600"' if bold else ""
-    return (
-        f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{fill}" text-anchor="{anchor}"{weight}>'
-        f"{escape(text)}</text>"
-    )
-
-
 def _row(bar: Bar, top: float, scale: float) -> str:
     middle = top + PITCH / 2
     thin = bar.note.startswith("as ")
     height = 7 if thin else 13
     y = middle - height / 2
     kept, whole = bar.kept * scale, bar.size * scale
-    fill = KEPT if bar.prunable else FIXED
-    parts = [_text(LEFT - 10, middle + 4.5, _short(bar.name), anchor="end")]
+    parts = [text(LEFT - 10, middle + 4.5, _short(bar.name), anchor="end")]
     if bar.kept < bar.size:
-        parts.append(
-            f'<rect class="removed" x="{LEFT + kept:.2f}" y="{y:g}" width="{whole - kept:.2f}" '
-            f'height="{height}" fill="none" stroke="{REMOVED}" stroke-dasharray="4 3"/>'
-        )
-    parts.append(
-        f'<rect class="kept" x="{LEFT}" y="{y:g}" width="{kept:.2f}" height="{height}" fill="{fill}"/>'
+        parts.append(rect("removed", LEFT + kept, y, whole - kept, height, outlined=True))
+    parts.append(rect("kept" if bar.prunable else "fixed", LEFT, y, kept, height))
+    role = "soft" if thin or not bar.prunable else "ink"
+    parts.append(text(LEFT + whole + 10, middle + 4.5, bar.label, role))
+    return titled(f"{bar.name}: {bar.label}", *parts)
+
+
+def drawn(rows: list[Bar], image: str, top: float) -> Iterator[str]:
+    """The bars and what they mean, from `top` down; they take `height_of(rows)`."""
+    longest = max(bar.size for bar in rows)
+    narrowest = min((bar.size for bar in rows if bar.prunable), default=longest)
+    percent = narrowest / longest * LONGEST < NARROWEST
+    meaning = "kept: solid, removed: dashed" + (" (every bar to its own 100 %)" if percent else "")
+    yield text(LEFT, top, meaning, "soft", size=12)
+    for place, bar in enumerate(rows):
+        scale = LONGEST / (bar.size if percent else longest)
+        yield _row(bar, top + 10 + PITCH * (len(rows) - 1 - place), scale)
+    yield text(LEFT - 10, top + 10 + PITCH * (len(rows) + 0.5) + 4.5, image, "soft", "end")
+
+
+def height_of(rows: list[Bar]) -> float:
+    """Pixels that `drawn` needs."""
+    return 10 + PITCH * (len(rows) + 1)
+
+
+def described(rows: list[Bar]) -> str:
+    """The bars in words."""
+    return "; ".join(f"{bar.name}: {bar.label}" for bar in rows)
+
+
+def share_text(now: Cost, dense: Cost) -> str:
+    """What is left, in percent: "59.9 % of MACs, 50.5 % of parameters"."""
+    return (
+        f"{100 * now.macs / (dense.macs or 1):.1f} % of MACs, "
+        f"{100 * now.params / (dense.params or 1):.1f} % of parameters"
     )
-    parts.append(_text(LEFT + whole + 10, middle + 4.5, bar.label, SOFT if thin or not bar.prunable else INK))
-    return f"<g><title>{escape(f'{bar.name}: {bar.label}')}</title>{''.join(parts)}</g>"
+
+
+def captions(
+    name: str,
+    now: Cost,
+    dense: Cost,
+    recovery: Recovery,
+    estimate: Estimate | None,
+    reference: Estimate | None = None,
+) -> tuple[str, str]:
+    """Title and subtitle of the picture; `reference` is the dense network's accuracy."""
+    subtitle = recovery.label
+    if estimate is not None and estimate.seen:
+        subtitle += f": {accuracy_text(estimate)} of {estimate.seen:,} explore images"
+        if reference is not None:
+            subtitle += f", dense {accuracy_text(reference)}"
+    return f"{name}: {share_text(now, dense)}", subtitle
+
+
+def image_name(network: Network) -> str:
+    """The input in words, for below the bars: "image 1 × 28 × 28"."""
+    return f"image {' × '.join(str(side) for side in network.example.shape[1:])}"
 
 
 def svg(rows: list[Bar], title: str, subtitle: str, image: str) -> str:
     """The picture as SVG text; `image` names the input, e.g. "image 1 × 28 × 28"."""
-    longest = max(bar.size for bar in rows)
-    narrowest = min((bar.size for bar in rows if bar.prunable), default=longest)
-    percent = narrowest / longest * LONGEST < NARROWEST
-    height = TOP + PITCH * (len(rows) + 1) + MARGIN
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" role="img"',
-        f'  viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif">',
-        f"<title>{escape(f'{title}. {subtitle}')}</title>",
-        f"<desc>{escape('; '.join(f'{bar.name}: {bar.label}' for bar in rows))}</desc>",
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        _text(MARGIN, 26, title, size=16, bold=True),
-        _text(MARGIN, 46, subtitle, SOFT),
-        _text(
-            LEFT,
-            66,
-            "kept: solid, removed: dashed" + (" (every bar to its own 100 %)" if percent else ""),
-            SOFT,
-            size=12,
-        ),
+    body = [
+        text(MARGIN, 26, title, size=16, bold=True),
+        text(MARGIN, 46, subtitle, "soft"),
+        *drawn(rows, image, TOP - 10),
     ]
-    for place, bar in enumerate(rows):
-        scale = LONGEST / (bar.size if percent else longest)
-        lines.append(_row(bar, TOP + PITCH * (len(rows) - 1 - place), scale))
-    lines.append(_text(LEFT - 10, TOP + PITCH * (len(rows) + 0.5) + 4.5, image, SOFT, "end"))
-    return "\n".join([*lines, "</svg>", ""])
+    height = TOP - 10 + height_of(rows) + MARGIN
+    return picture(WIDTH, height, f"{title}. {subtitle}", described(rows), body)

@@ -1,17 +1,19 @@
 """The Python file that rebuilds a shrunk network: it needs torch and safetensors only.
 
-It carries the source of the network's class, the sizes that modules keep of themselves, and the functions of
-`rebuild.py`. All widths come from the weights file beside it, so the two cannot disagree.
+It carries the source of the network's class, the sizes that modules keep of themselves, the functions of
+`rebuild.py`, and where blocks were removed the layers of `emptied.py`. All widths come from the weights file
+beside it, so the two cannot disagree.
 """
 
 import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from explorer import emptied
 from explorer.data import Normalize
 from explorer.errors import BadInput, ExplorerError
 from explorer.export import rebuild
@@ -70,7 +72,7 @@ SIZES = [
 
 def load(path: str | Path = WEIGHTS) -> nn.Module:
     """The shrunk network with its weights, in eval mode."""
-    return rebuild({make}, load_file(path), SIZES).eval()
+    return {load}.eval()
 
 
 def main() -> None:
@@ -204,7 +206,7 @@ def _inputs(network: Network) -> tuple[str, str]:
     return f"{shape}: pixels in [0, 1], then (pixel - {rule.mean:g}) / {rule.std:g}", code
 
 
-def _about(network: Network, report: Report, weights: str, inputs: str) -> str:
+def _about(network: Network, report: Report, weights: str, inputs: str, removed: Sequence[str]) -> str:
     """The script's docstring, between its quotes."""
     dense, now = report.dense, report.now
     outputs = "logits"
@@ -219,6 +221,8 @@ def _about(network: Network, report: Report, weights: str, inputs: str) -> str:
         if before is not None and after is not None
     ]
     facts = [f"Inputs: {inputs}.", f"Outputs: {outputs}.", f"After cutting: {report.request.recovery.label}."]
+    if removed:
+        facts.append(f"Removed whole: {', '.join(removed)}.")
     text = ABOUT.format(
         name=network.name,
         share=now.cost.macs / dense.cost.macs * 100,
@@ -232,25 +236,33 @@ def _about(network: Network, report: Report, weights: str, inputs: str) -> str:
     return text.replace("\\", "\\\\").replace('"""', "'''")
 
 
-def script_text(network: Network, graph: ChannelGraph, report: Report, weights: str) -> str:
+def script_text(
+    network: Network, graph: ChannelGraph, report: Report, weights: str, removed: Sequence[str] = ()
+) -> str:
     """The Python file, for weights in a file of the name `weights` beside it.
 
-    Raises BadInput for a network whose class cannot be carried.
+    `removed` are the groups of width 0. Raises BadInput for a network whose class cannot be carried.
     """
     dense = embedded(network)
-    functions = _definition(inspect.getsource(rebuild), "")
+    carried = [
+        _definition(inspect.getsource(module), "")
+        for module in ((rebuild, emptied) if removed else (rebuild,))
+    ]
+    load = f"rebuild({dense.make}, load_file(path), SIZES)"
     inputs, normalize = _inputs(network)
     image = "torch.zeros(1, *INPUT_SHAPE)"
     return SCRIPT.format(
-        about=_about(network, report, weights, inputs),
-        imports=_import_block([*IMPORTS, *dense.imports, *functions.imports]),
+        about=_about(network, report, weights, inputs, removed),
+        imports=_import_block(
+            [*IMPORTS, *dense.imports, *(line for part in carried for line in part.imports)]
+        ),
         weights=weights,
         shape=tuple(graph.input_shape),
         normalize=normalize,
         network_about=textwrap.fill(dense.about, LINE, initial_indent="# ", subsequent_indent="# "),
         network=dense.source,
         sizes=_table(sizes(graph)),
-        rebuild=functions.source,
-        make=dense.make,
+        rebuild="\n\n\n".join(part.source for part in carried),
+        load=f"replace_emptied({load})" if removed else load,
         image=f"normalize({image})" if normalize else image,
     )

@@ -11,6 +11,7 @@ from explorer.export.report import DEFINITIONS, Report
 from explorer.values import Estimate, Latency, Proof, Request
 
 Row = tuple[str, str, str, str]
+HEAD: Row = ("", "dense", "now", "now / dense")
 
 
 def accuracy_text(estimate: Estimate) -> str:
@@ -28,11 +29,16 @@ def latency_text(latency: Latency) -> str:
 
 def request_text(request: Request) -> str:
     """What was asked for, in words."""
-    return (
-        f"Keep: at most {request.keep * 100:g} % of {COSTS[request.cost]}. Rank channels by: "
-        f"{CRITERIA[request.criterion].label}. Share the cut: {ALLOCATIONS[request.allocation]}. "
-        f"Seed: {request.seed}."
-    )
+    share = f"{request.keep * 100:.4g} % of {COSTS[request.cost]}"
+    said = [f"Widths: set by hand, {share}" if request.stay else f"Keep: at most {share}"]
+    if request.widths:
+        said.append(f"Pinned: {', '.join(f'{group} {width}' for group, width in request.widths)}")
+    if request.minimum > 1:
+        said.append(f"At least {request.minimum} channels per group")
+    said.append(f"Rank channels by: {CRITERIA[request.criterion].label}")
+    if not request.stay:
+        said.append(f"Share the cut: {ALLOCATIONS[request.allocation]}")
+    return ". ".join([*said, f"Seed: {request.seed}."])
 
 
 def proof_text(proof: Proof) -> str:
@@ -52,7 +58,8 @@ def _ratio(now: float, dense: float) -> str:
     return f"{now / dense * 100:.1f} %" if dense else "-"
 
 
-def _rows(report: Report) -> Iterator[Row]:
+def rows(report: Report) -> Iterator[Row]:
+    """(what, dense, now, now / dense) of all that is known."""
     dense, now = report.dense, report.now
     for split, before, after in (
         ("explore", dense.explore, now.explore),
@@ -94,17 +101,25 @@ def latency_remarks(report: Report) -> list[str]:
     return remarks
 
 
+def definitions(report: Report) -> Iterator[tuple[str, str]]:
+    """(name, meaning) of the rows that do not explain themselves."""
+    yield "Accuracy", DEFINITIONS["accuracy"]
+    yield "MACs", DEFINITIONS["macs"]
+    yield "Peak activation memory", DEFINITIONS["peak_bytes"]
+    if report.now.latencies:
+        runs, threads = report.now.latencies[0].runs, torch.get_num_threads()
+        yield "Latency", f"{DEFINITIONS['latency']}; {runs} runs, {threads} threads"
+
+
 def table(report: Report, title: str) -> str:
     """The whole report: title, request, rows, definitions, proof, remarks. No newline at the end."""
-    rows = [("", "dense", "now", "now / dense"), *_rows(report)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    cells = [HEAD, *rows(report)]
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
     lines = [
         f"{row[0]:<{widths[0]}}  "
         + "  ".join(f"{cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))
-        for row in rows
+        for row in cells
     ]
-    runs = report.now.latencies[0].runs if report.now.latencies else 0
-    threads = torch.get_num_threads()
     return "\n".join(
         [
             title,
@@ -113,10 +128,7 @@ def table(report: Report, title: str) -> str:
             "",
             *lines,
             "",
-            f"Accuracy: {DEFINITIONS['accuracy']}.",
-            f"MACs: {DEFINITIONS['macs']}.",
-            f"Peak activation memory: {DEFINITIONS['peak_bytes']}.",
-            *([f"Latency: {DEFINITIONS['latency']}; {runs} runs, {threads} threads."] if runs else []),
+            *(f"{name}: {meaning}." for name, meaning in definitions(report)),
             f"Proof {proof_text(report.proof)}.",
             *latency_remarks(report),
         ]

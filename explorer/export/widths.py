@@ -76,6 +76,8 @@ def document(network: Network, graph: ChannelGraph, plan: Plan, report: Report) 
             "cost": request.cost,
             "keep": request.keep,
             "widths": dict(request.widths),
+            "stay": dict(request.stay),
+            "minimum": request.minimum,
             "seed": request.seed,
         },
         "recovery": {

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from explorer.errors import BadInput, ExplorerError
 from explorer.export.files import staged
-from explorer.export.picture import bars, svg
+from explorer.export.picture import bars, captions, image_name, svg
 from explorer.export.report import Report
 from explorer.export.script import script_text
-from explorer.export.table import accuracy_text
 from explorer.export.widths import widths_text
 from explorer.surgery import removed_positions
 from explorer.values import ChannelGraph, Plan
@@ -45,9 +44,10 @@ def export(
     """
     _check_model(graph, plan, model)
     names = {kind: name.format(network.name) for kind, name in FILES.items()}
+    removed = [name for name, width in plan.widths.items() if width == 0]
     texts = {
         "widths": widths_text(network, graph, plan, report),
-        "script": script_text(network, graph, report, names["weights"]),
+        "script": script_text(network, graph, report, names["weights"], removed),
         "picture": svg(bars(graph, plan), *_captions(network, report)),
     }
     weights = safetensors.torch.save(stored_tensors(graph, model))
@@ -88,18 +88,8 @@ def _check_model(graph: ChannelGraph, plan: Plan, model: nn.Module) -> None:
 def _captions(network: Network, report: Report) -> tuple[str, str, str]:
     """Title, subtitle and the input's name for the picture."""
     dense, now = report.dense, report.now
-    title = (
-        f"{network.name}: {now.cost.macs / dense.cost.macs * 100:.1f} % of MACs, "
-        f"{now.cost.params / dense.cost.params * 100:.1f} % of parameters"
-    )
-    subtitle = report.request.recovery.label
-    if now.explore is not None and dense.explore is not None:
-        subtitle += (
-            f": {accuracy_text(now.explore)} of {now.explore.seen:,} explore images, "
-            f"dense {accuracy_text(dense.explore)}"
-        )
-    sides = " × ".join(str(side) for side in network.example.shape[1:])
-    return title, subtitle, f"image {sides}"
+    titles = captions(network.name, now.cost, dense.cost, report.request.recovery, now.explore, dense.explore)
+    return *titles, image_name(network)
 
 
 def _check_script(path: Path, model: nn.Module, example: Tensor) -> None:

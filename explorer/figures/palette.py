@@ -9,6 +9,7 @@ from typing import TypeVar
 from bokeh.models import CustomJS, Model
 
 LIGHT = {
+    "paper": "#ffffff",
     "ink": "#1f2933",
     "soft": "#5f6b78",
     "line": "#d9dee4",
@@ -17,8 +18,10 @@ LIGHT = {
     "cut": "#8298aa",
     "fixed": "#8b96a1",
     "chosen": "#e69f00",
+    "lost": "#d55e00",
 }
 DARK = {
+    "paper": "#111417",
     "ink": "#e6eaee",
     "soft": "#9aa7b3",
     "line": "#39424b",
@@ -27,6 +30,7 @@ DARK = {
     "cut": "#6f879b",
     "fixed": "#77838f",
     "chosen": "#e69f00",
+    "lost": "#d55e00",
 }
 
 M = TypeVar("M", bound=Model)

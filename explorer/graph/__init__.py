@@ -9,6 +9,7 @@ from types import MappingProxyType
 from torch import Tensor, fx, nn
 
 from explorer.errors import BadInput, CannotTrace
+from explorer.graph.paths import IMAGE
 from explorer.graph.rules import has_rule, rule_for
 from explorer.graph.terms import activation_axes, build_terms
 from explorer.graph.tracing import Traced, first_names, run_hollow
@@ -59,10 +60,11 @@ def trace(model: nn.Module, example: Tensor) -> ChannelGraph:
             "nothing to prune. Layers must be torch.nn modules (Conv1d-3d, Linear)."
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    edges, entries, exits = _connections(walk, traced)
     return ChannelGraph(
         layers=layers,
         groups=units.groups,
-        edges=_edges(walk, traced),
+        edges=edges,
         input_shape=tuple(example.shape[1:]),
         folds=_folds(traced),
         attributes=tuple(sorted(walk.attributes)),
@@ -70,6 +72,8 @@ def trace(model: nn.Module, example: Tensor) -> ChannelGraph:
         ties=tuple((name, first) for name, first in first_names(model).items() if name != first),
         terms=build_terms(model, walk, traced, units, axes),
         key=_key(layers, units, shapes, tuple(example.shape[1:])),
+        entries=entries,
+        exits=exits,
     )
 
 
@@ -90,18 +94,27 @@ def _walk_training(walk: Walk, model: nn.Module, example: Tensor, in_eval: Trace
     walk.run(traced, rule_for, record_layers=False)
 
 
-def _edges(walk: Walk, traced: Traced) -> tuple[tuple[int, int], ...]:
-    """Pairs of layers where the second reads what the first produced, directly or through other operators."""
+def _connections(
+    walk: Walk, traced: Traced
+) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """What feeds what, directly or through other operators: the graph's edges, entries and exits."""
     index = {call.node: place for place, call in enumerate(walk.layers)}
     sources: dict[fx.Node, frozenset[int]] = {}
     edges = set()
+    exits: list[tuple[int, ...]] = []
     for node in traced.results:
         reached = frozenset().union(*(sources[source] for source in node.all_input_nodes))
+        if node.op == "output":
+            exits += [tuple(sorted(sources[source])) for source in node.all_input_nodes]
         if node in index:
             edges |= {(source, index[node]) for source in reached}
+        if node.op == "placeholder":
+            reached = frozenset([IMAGE])
+        elif node in index:
             reached = frozenset([index[node]])
         sources[node] = reached
-    return tuple(sorted(edges))
+    entries = tuple(sorted(reader for source, reader in edges if source == IMAGE))
+    return tuple(sorted(edge for edge in edges if edge[0] != IMAGE)), entries, tuple(exits)
 
 
 def _folds(traced: Traced) -> tuple[tuple[str, str], ...]:

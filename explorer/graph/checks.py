@@ -1,13 +1,20 @@
-"""That a plan or a model belongs to a graph: asked by everything that takes them together."""
+"""That a plan or a model belongs to a graph, and which groups may go: asked by everything that takes them."""
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from torch import nn
 
-from explorer.errors import BadInput
+from explorer.errors import BadInput, NotReachable
+from explorer.graph.paths import paths_of
 from explorer.values import ChannelGraph, Plan
 
 
 def check_plan(graph: ChannelGraph, plan: Plan) -> None:
-    """Raise BadInput unless the plan is of this graph, names its prunable groups and empties none."""
+    """Raise BadInput unless the plan is of this graph and names its prunable groups.
+
+    Raises NotReachable if the image reaches the outputs no more through what the plan leaves.
+    """
     check_graph(graph)
     if not isinstance(plan, Plan):
         raise BadInput(
@@ -27,8 +34,47 @@ def check_plan(graph: ChannelGraph, plan: Plan) -> None:
             raise BadInput(
                 f"The mask of {name} has shape {kept.shape}; the group has {expected[name]} units."
             )
-        if not kept.any():
-            raise BadInput(f"The plan empties {name}. Keep at least 1 of its {expected[name]} units.")
+    require_paths(graph, [name for name, kept in plan.keep.items() if not kept.any()])
+
+
+NO_PATH = "no other path leads from the image to the network's output"
+
+
+def removable(graph: ChannelGraph) -> Mapping[str, str]:
+    """For every group, why it cannot be removed whole (width 0) while all others stay; "" if it can.
+
+    A group can go where a skip connection or a parallel tower still leads from the image to every output.
+    Raises BadInput for what is no graph.
+    """
+    check_graph(graph)
+    paths = paths_of(graph)
+    reasons = {}
+    for place, group in enumerate(graph.groups):
+        reasons[group.id] = group.reason or ("" if paths.open([place]) else NO_PATH)
+    return MappingProxyType(reasons)
+
+
+def require_paths(graph: ChannelGraph, emptied: Collection[str]) -> None:
+    """Raise NotReachable unless the image still reaches every output without these prunable groups."""
+    if not emptied or paths_of(graph).open([graph.index[name] for name in emptied]):
+        return
+    alone = [name for name in emptied if not paths_of(graph).open([graph.index[name]])]
+    if alone:
+        raise NotReachable(
+            f"{alone[0]} cannot be removed: {NO_PATH}. Keep at least 1 of its {graph.group(alone[0]).size} units."
+        )
+    raise NotReachable(
+        f"{', '.join(emptied)} cannot be removed together: each could go alone, but no path would be left "
+        "from the image to the network's output. Keep at least 1 unit of one of them."
+    )
+
+
+def without_unread(graph: ChannelGraph, emptied: Collection[str]) -> frozenset[str]:
+    """The emptied groups, and those that nothing reads once these are gone: what lies upstream of a block."""
+    if not emptied:
+        return frozenset()
+    places = paths_of(graph).unread([graph.index[name] for name in emptied])
+    return frozenset(graph.groups[place].id for place in places)
 
 
 def check_model(graph: ChannelGraph, model: nn.Module) -> None:

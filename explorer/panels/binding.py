@@ -1,14 +1,17 @@
 """How a panel hangs on the session: renders that run on any thread, gestures whose errors reach the status line."""
 
 import logging
+import operator
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from traitlets import HasTraits
 
 from explorer.errors import ExplorerError
-from explorer.session import Session
+
+if TYPE_CHECKING:
+    from explorer.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +25,41 @@ class Binding:
     no gesture.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: "Session") -> None:
         self._session = session
         self._lock = threading.RLock()
         self._renderer: int | None = None
         self._renders: list[Callable[[], None]] = []
+        self._active = True
 
     def render(self, function: Callable[[], None], *traits: str) -> None:
-        """Run `function` now and after each change of one of the session's traits."""
+        """Run `function` now and after each change of the session's traits; once for all that change together."""
         self._renders.append(function)
-        self._session.observe(lambda _change: self._run(function), list(traits))
-        self._run(function)
+        seen: list[Any] = []
+
+        def changed(_change: object = None) -> None:
+            if not self._active:
+                return
+            with self._lock:
+                now = [getattr(self._session, trait) for trait in traits]
+                if len(seen) == len(now) and all(map(operator.is_, seen, now)):
+                    return
+                seen[:] = now
+                self._run(function)
+
+        self._session.observe(changed, list(traits))
+        changed()
+
+    @property
+    def active(self) -> bool:
+        """Whether renders run. A pane that is not seen needs none; when it is shown again, all run."""
+        return self._active
+
+    @active.setter
+    def active(self, active: bool) -> None:
+        self._active = active
+        if active:
+            self.refresh()
 
     def gesture(self, widget: HasTraits, trait: str, function: Callable[[Any], None]) -> None:
         """Run `function(new value)` when a person changes the widget's trait."""

@@ -61,10 +61,14 @@ class BokehDocument(BokehModel):
         self._changed_since_bundle: set[tuple[Model, str]] = set()
         document = Document()
         document.add_root(root)
-        if ready:
-            document.js_on_event(DocumentReady, *ready)
+        for script in ready:
+            document.js_on_event(DocumentReady, script)
         document.on_event(DocumentReady, lambda _event: self._catch_up())
         super().__init__(root, combine_events=True)
+
+    def when_ready(self, script: CustomJS) -> None:
+        """One more script for whenever a page has drawn the document; to be called before it is displayed."""
+        self._document.js_on_event(DocumentReady, script)
 
     @contextmanager
     def batch(self) -> Iterator[None]:

@@ -1,76 +1,105 @@
 """The budget and what follows a cut: the Keep slider, what its share is of, and After cutting."""
 
 import math
+from html import escape
+from typing import TYPE_CHECKING
 
-from ipywidgets import HTML, Dropdown, HBox, IntSlider, ToggleButtons, VBox
+from ipywidgets import HTML, Box, Dropdown, HBox, IntSlider, ToggleButton, ToggleButtons
 
 from explorer.panels.binding import Binding
-from explorer.panels.strings import STRINGS
-from explorer.panels.words import tag
-from explorer.session import Session
+from explorer.panels.words import filled, percent, shown, tag
+from explorer.strings import Strings
 from explorer.values import Recovery
 
-RECOVERIES = ("none", "bn", "1")
+if TYPE_CHECKING:
+    from explorer.session import Session
+
+RECOVERIES = ("none", "bn")
 COSTS = ("macs", "params", "channels")
 
 
 class Keep(HBox):
-    """Moves the session's request: `keep` in whole percent, `cost`, `recovery`."""
+    """Moves Keep in whole percent, its `cost` and the `recovery`. `train` is the button that opens the training."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: "Session", strings: Strings, train: ToggleButton) -> None:
+        self._session, self._strings = session, strings
         self.slider = IntSlider(
             value=100,
-            min=1,
+            min=0,
             max=100,
-            description=STRINGS["keep"],
-            tooltip=STRINGS["keep_help"],
+            description=strings("keep"),
+            tooltip=strings("keep_help"),
             readout=False,
         ).add_class("pe-keep")
         self.reach = HTML().add_class("pe-reach")
         self.value_text = HTML().add_class("pe-keep-value")
         self.cost = Dropdown(
-            options=[(STRINGS[f"cost_{name}"], name) for name in COSTS], tooltip=STRINGS["cost_help"]
+            options=[(strings(f"cost_{name}"), name) for name in COSTS], tooltip=strings("cost_help")
         ).add_class("pe-cost")
-        self.after = _after(session)
-        binding = Binding(session)
-        binding.render(self._render, "request", "reach")
-        binding.gesture(self.slider, "value", lambda value: session.propose(keep=value / 100))
+        trainable = session.network.data is not None and session.network.data.train is not None
+        self.after = _after(strings, trainable)
+        self.train = train
+        shown(train, trainable)
+        self._binding = binding = Binding(session)
+        binding.render(self._render, "request", "reach", "share", "custom")
+        binding.gesture(self.slider, "value", self._move)
         binding.gesture(self.cost, "value", lambda name: session.propose(cost=name))
-        binding.gesture(self.after, "value", lambda code: session.propose(recovery=Recovery.parse(code)))
-        after_label = HTML(tag("pe-soft", STRINGS["after"], STRINGS["after_help"]))
+        binding.gesture(self.after, "value", self._recover)
+        after_label = HTML(tag("pe-soft", strings("after"), strings("after_help")))
         super().__init__(
             [
-                VBox([self.slider, self.reach]).add_class("pe-track"),
+                Box([self.slider, self.reach]).add_class("pe-track"),
                 self.value_text,
                 self.cost,
-                HBox([after_label, self.after]).add_class("pe-after"),
+                HBox([after_label, self.after, train]).add_class("pe-after"),
             ]
         )
         self.add_class("pe-keep-row")
 
+    def _move(self, value: int) -> None:
+        self._session.move_keep(value / 100)
+        self._binding.refresh()  # at its limit Keep did not move, and the handle comes back
+
+    def _recover(self, code: str | None) -> None:
+        if code is not None:
+            self._session.propose(recovery=Recovery.parse(code))
+
     def _render(self) -> None:
-        request = self._session.request
-        low = max(1, math.ceil(100 * self._session.reach[0] - 1e-6))
-        value = round(100 * request.keep)
-        with self.slider.hold_trait_notifications():
-            self.slider.min = min(low, value)
-            self.slider.value = value
+        session, strings = self._session, self._strings
+        request = session.request
+        self.slider.value = round(100 * request.keep)
         self.cost.value = request.cost
-        if request.recovery.code in {code for _label, code in self.after.options}:
-            self.after.value = request.recovery.code
-        text = STRINGS["custom"] if request.widths else f"{value} %"
-        self.value_text.value = tag("pe-strong", text)
-        self.reach.value = tag("pe-soft", STRINGS["reach"].format(low=low))
+        codes = {code for _label, code in self.after.options}
+        self.after.value = request.recovery.code if request.recovery.code in codes else None
+        filled(self.train, request.recovery.epochs > 0)
+        share = percent(session.share if session.custom else request.keep)
+        text = tag("pe-strong", share)
+        if session.custom:
+            text += tag("pe-soft pe-custom", strings("custom"), strings("custom_help"))
+        self.value_text.value = text
+        self.reach.value = reach_html(strings, *session.reach)
 
 
-def _after(session: Session) -> ToggleButtons:
+def reach_html(strings: Strings, low: float, high: float) -> str:
+    """The parts of the track that Keep cannot reach, shaded; the limits in words for screen readers."""
+    ends = {"low": math.ceil(100 * low - 1e-6), "high": math.floor(100 * high + 1e-6)}
+    below = _shade("pe-below", low, strings("reach_low_help"))
+    above = _shade("pe-above", 1 - high, strings("reach_high_help"))
+    return f"{below}{above}{tag('pe-hidden', strings('reach', **ends))}"
+
+
+def _shade(css: str, share: float, help_text: str) -> str:
+    if share < 0.02:  # less than can be seen
+        return ""
+    return f'<span class="{css}" style="width:{100 * share:.1f}%" title="{escape(help_text)}"></span>'
+
+
+def _after(strings: Strings, trainable: bool) -> ToggleButtons:
     """Without training images only "nothing" can be chosen, and the button says why."""
-    data = session.network.data
-    if data is None or data.train is None:
-        return ToggleButtons(options=[(STRINGS["after_no_data"], "none")])
+    if not trainable:
+        return ToggleButtons(options=[(strings("after_no_data"), "none")])
     return ToggleButtons(
-        options=[(STRINGS[f"after_{code}"], code) for code in RECOVERIES],
+        options=[(strings(f"after_{code}"), code) for code in RECOVERIES],
         value="bn",
-        tooltips=[STRINGS[f"after_{code}_help"] for code in RECOVERIES],
+        tooltips=[strings(f"after_{code}_help") for code in RECOVERIES],
     )

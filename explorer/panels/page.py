@@ -1,14 +1,14 @@
-"""What only the page itself can do: keep keys inside the dashboard and name the slider for screen readers."""
+"""What only the page itself can do: keep keys inside the dashboard, and tell when a pointer is held down in it."""
 
 from collections.abc import Sequence
 
 from bokeh.model import Model
-from bokeh.models import CustomJS
+from bokeh.models import ColumnDataSource, CustomJS
 
-from explorer.panels.strings import STRINGS
+from explorer.strings import Strings
 
 
-def keys_script(figures: Sequence[Model]) -> CustomJS:
+def keys_script(strings: Strings, figures: Sequence[Model]) -> CustomJS:
     """A script for `document_ready`: keys pressed in the dashboard never reach JupyterLab.
 
     Measured: with a widget focused, `d d` deletes the notebook's cell. Lumino looks for the attribute,
@@ -16,7 +16,7 @@ def keys_script(figures: Sequence[Model]) -> CustomJS:
     figures, which have no keys, are not in the tab order. Tooltips hang on the page's body: those of figures
     that are no more on the page are put away, or they would stay for good.
     """
-    return CustomJS(args={"keep": STRINGS["keep"], "figures": list(figures)}, code=_KEYS)
+    return CustomJS(args={"keep": strings("keep"), "figures": list(figures)}, code=_KEYS)
 
 
 _KEYS = """
@@ -33,6 +33,52 @@ export default ({keep, figures}) => {
     root.tabIndex = -1
     root.addEventListener("keydown", (event) => event.stopPropagation())
     root.querySelector(".pe-keep .noUi-handle")?.setAttribute("aria-label", keep)
+  }
+}
+"""
+
+
+def press_source() -> ColumnDataSource:
+    """One row, `down`: whether a pointer is held down in the dashboard. To be heard by its document."""
+    return ColumnDataSource({"down": [False]}, name="pressed")
+
+
+def press_script(figure: Model, pressed: ColumnDataSource) -> CustomJS:
+    """A script for `document_ready`: writes to `pressed` when a pointer goes down anywhere in the figure's
+    dashboard and when it is let go, wherever that is.
+
+    A release waits for 200 ms, since what a slider was moved to last may still be on its way.
+    """
+    return CustomJS(args={"figure": figure, "pressed": pressed}, code=_PRESS)
+
+
+_PRESS = """
+export default ({figure, pressed}) => {
+  if (pressed.listening) return
+  pressed.listening = new AbortController()
+  let letting_go = null
+  const say = (down) => {
+    clearTimeout(letting_go)
+    letting_go = null
+    if (pressed.data.down[0] !== down) pressed.data = {down: [down]}
+  }
+  const on = (name, listener) => {
+    const checked = (event) => {
+      if (figure.document == null) pressed.listening.abort()
+      else listener(event)
+    }
+    document.addEventListener(name, checked, {capture: true, signal: pressed.listening.signal})
+  }
+  on("pointerdown", (event) => {
+    const root = Bokeh.index.find_one(figure)?.el?.closest(".pruning-explorer")
+    const inside = root != null && event.composedPath().includes(root)
+    if (inside && letting_go != null) say(false)
+    if (inside) say(true)
+  })
+  for (const name of ["pointerup", "pointercancel"]) {
+    on(name, () => {
+      if (pressed.data.down[0]) letting_go = setTimeout(() => say(false), 200)
+    })
   }
 }
 """

@@ -1,157 +1,164 @@
 """What the network is worth now and what it costs: accuracy with its interval, costs beside the dense ones."""
 
 from html import escape
+from typing import TYPE_CHECKING
 
 from ipywidgets import HTML, Button, HBox, VBox
 
 from explorer.panels.binding import Binding
-from explorer.panels.strings import STRINGS
-from explorer.panels.words import amount_of, duration, part_of, percent, tag, time_of
-from explorer.session import Session
+from explorer.panels.words import latency_help, part_of, percent, shown, tag, time_of
+from explorer.strings import Strings
 from explorer.values import Cost, Estimate, Latency
+
+if TYPE_CHECKING:
+    from explorer.session import Session
 
 
 class Scorecard(HBox):
-    """Accuracy, MACs, parameters, file, memory; latency when asked for."""
+    """Accuracy, MACs, parameters; latency when asked for."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._nothing = STRINGS["no_images" if session.network.data is None else "no_estimate"]
+    def __init__(self, session: "Session", strings: Strings) -> None:
+        self._session, self._strings = session, strings
+        self._nothing = strings("no_images" if session.network.data is None else "no_estimate")
         self.accuracy = HTML().add_class("pe-accuracy")
         self.costs = HTML().add_class("pe-costs")
         self.latency = HTML().add_class("pe-latency")
-        self.measure = Button(description=STRINGS["measure"], tooltip=STRINGS["measure_help"])
+        self.measure = Button(description=strings("measure"), tooltip=strings("measure_help"))
         self.measure.add_class("pe-measure")
         binding = Binding(session)
-        binding.render(self._render_accuracy, "estimate", "estimate_label", "current", "reference", "stage")
+        traits = ("estimate", "estimate_label", "estimate_share", "current", "reference", "stage")
+        binding.render(self._render_accuracy, *traits, "reference_is_dense", "request")
         binding.render(self._render_costs, "cost")
         binding.render(self._render_latency, "latency")
         self.measure.on_click(lambda _button: binding.act(session.measure_latency))
-        super().__init__(
-            [self.accuracy, self.costs, VBox([self.measure, self.latency]).add_class("pe-timing")]
-        )
+        timing = VBox([self.latency, self.measure]).add_class("pe-timing")
+        super().__init__([self.accuracy, self.costs, timing])
         self.add_class("pe-scorecard")
 
     def _render_accuracy(self) -> None:
-        session = self._session
+        session, strings = self._session, self._strings
+        earlier = working = ""
+        if not session.current:
+            share = percent(session.estimate_share)
+            earlier = strings(f"earlier_{session.request.cost}", share=share)
+            counting = session.stage.key in ("stage_ready", "stage_evaluating")
+            working = (
+                strings("counting") if counting else strings("working", stage=strings.say(session.stage))
+            )
         self.accuracy.value = accuracy_html(
+            strings,
             session.estimate,
-            session.estimate_label,
-            session.reference,
+            strings.say(session.estimate_label),
+            _reference(strings, session.reference, session.reference_is_dense),
             self._nothing,
-            None if session.current else session.stage,
+            earlier,
+            working,
         )
 
     def _render_costs(self) -> None:
-        self.costs.value = costs_html(self._session.cost, self._session.dense_cost)
+        self.costs.value = costs_html(self._strings, self._session.cost, self._session.dense_cost)
 
     def _render_latency(self) -> None:
         session = self._session
-        self.latency.value = latency_html(session.latency, session.cost.macs < session.dense_cost.macs)
+        cheaper = session.cost.macs < session.dense_cost.macs
+        self.latency.value = latency_html(self._strings, session.latency, cheaper)
+        shown(self.measure, not session.latency)
 
 
 def accuracy_html(
+    strings: Strings,
     estimate: Estimate | None,
     label: str,
-    reference: Estimate | None,
+    reference: str,
     nothing: str,
-    stage: str | None = None,
+    earlier: str = "",
+    working: str = "",
 ) -> str:
-    """The accuracy, large, with interval, recovery, progress and reference.
+    """The accuracy, large, with interval, recovery, images counted, progress and the reference (HTML).
 
-    `nothing` is what to say while there is no estimate. `stage`: the estimate is of an earlier state and
-    greyed; what the session does meanwhile. None: the estimate is of this state.
+    `nothing` is what to say while there is no estimate. `earlier`: the estimate is greyed, this is the state
+    that it belongs to, and `working` what is being done about it; empty if it is of this state.
     """
-    state, number, beside = tag("pe-soft pe-state", nothing, nothing), tag("pe-big", "–"), ""
+    state, number, bar = tag("pe-soft pe-state", nothing, nothing), tag("pe-big", "–"), ""
     if estimate is not None and estimate.seen:
-        state = tag("pe-soft pe-state", label, label)
-        number = _number(estimate)
-        bar = "" if estimate.done else _progress(estimate)
-        beside = f'<span class="pe-soft pe-counted">{escape(_counted(estimate))}{bar}</span>'
-    if estimate is not None and stage is not None:
-        busy = _busy(stage)
-        state = tag("pe-state pe-now", busy, busy)
-        number = f'<span class="pe-stale">{number}</span>'
-        beside = tag("pe-soft pe-earlier", STRINGS["earlier"], STRINGS["earlier_help"])
-    if reference is not None and reference.seen:
-        beside += _reference(reference)
-    head = tag("pe-label", STRINGS["accuracy"]) + state
-    number += f'<span class="pe-beside">{beside}</span>'
-    return f'<div class="pe-line">{head}</div><div class="pe-line">{number}</div>'
+        words = strings("of_images", state=label, counted=_counted(strings, estimate))
+        state = tag("pe-soft pe-state", words, words)
+        number = _number(strings, estimate)
+        bar = "" if estimate.done or earlier else _progress(estimate)
+    if estimate is not None and earlier:
+        state = tag("pe-state pe-now", working, working)
+        belongs = tag("pe-soft pe-earlier", earlier, strings("earlier_help"))
+        number = f'<span class="pe-stale">{number}{belongs}</span>'
+    head = tag("pe-label", strings("accuracy")) + state
+    return f'<div class="pe-line">{head}</div><div class="pe-line">{number}{reference}{bar}</div>'
 
 
-def _busy(stage: str) -> str:
-    """The session's stage as the answer to where the new number is."""
-    return STRINGS["counting"] if stage in ("ready", "evaluating") else f"{stage}…"
-
-
-def _number(estimate: Estimate) -> str:
+def _number(strings: Strings, estimate: Estimate) -> str:
     low, high = 100 * estimate.low, 100 * estimate.high
-    interval = STRINGS["interval_help"].format(low=f"{low:.1f}", high=f"{high:.1f}")
+    interval = strings("interval_help", low=f"{low:.1f}", high=f"{high:.1f}")
     accuracy = tag("pe-big", f"{100 * estimate.accuracy:.1f}") + tag("pe-unit", "%")
     return accuracy + tag("pe-soft pe-interval", f"± {(high - low) / 2:.1f}", interval)
 
 
-def _reference(dense: Estimate) -> str:
-    """The dense network's accuracy, marked until all images are seen; its interval in the tooltip."""
-    text = STRINGS["reference" if dense.done else "reference_partly"]
-    interval = {"low": f"{100 * dense.low:.1f}", "high": f"{100 * dense.high:.1f}"}
-    help_text = STRINGS["reference_help"].format(counted=_counted(dense), **interval)
-    return tag("pe-soft", text.format(accuracy=f"{100 * dense.accuracy:.1f}"), help_text)
+def _reference(strings: Strings, reference: Estimate | None, dense: bool) -> str:
+    """The reference's accuracy, marked until all images are seen; its interval in the tooltip."""
+    if reference is None or not reference.seen:
+        return ""
+    text = strings(
+        "reference" if reference.done else "reference_partly", accuracy=f"{100 * reference.accuracy:.1f}"
+    )
+    help_text = strings(
+        "reference_help" if dense else "reference_own_help",
+        counted=_counted(strings, reference),
+        low=f"{100 * reference.low:.1f}",
+        high=f"{100 * reference.high:.1f}",
+    )
+    return tag("pe-soft pe-reference", text, help_text)
 
 
-def _counted(estimate: Estimate) -> str:
+def _counted(strings: Strings, estimate: Estimate) -> str:
     key = "progress_all" if estimate.done else "progress"
-    return STRINGS[key].format(seen=f"{estimate.seen:,}", of=f"{estimate.of:,}")
+    return strings(key, seen=f"{estimate.seen:,}", of=f"{estimate.of:,}")
 
 
 def _progress(estimate: Estimate) -> str:
-    share = 100 * estimate.seen / estimate.of if estimate.of else 0.0
+    share = 100 * estimate.seen / estimate.of
     return (
-        f'<span class="pe-progress" role="progressbar" aria-valuemin="0" aria-valuemax="{estimate.of}" '
+        f'<span class="pe-bar" role="progressbar" aria-valuemin="0" aria-valuemax="{estimate.of}" '
         f'aria-valuenow="{estimate.seen}"><span style="width:{share:.0f}%"></span></span>'
     )
 
 
-def costs_html(cost: Cost, dense: Cost) -> str:
-    """MACs and parameters as shares, file and memory small."""
-    shares = _share("macs", cost.macs, dense.macs) + _share("params", cost.params, dense.params)
-    small = _small("file", cost.file_bytes, dense.file_bytes)
-    small += _small("memory", cost.peak_bytes, dense.peak_bytes)
-    return f'<div class="pe-row">{shares}<div class="pe-cell">{small}</div></div>'
+def costs_html(strings: Strings, cost: Cost, dense: Cost) -> str:
+    """MACs and parameters as shares of the dense network's, with the amounts."""
+    macs = _share("macs", tag("pe-label", strings("macs"), strings("macs_help")), cost.macs, dense.macs)
+    label = tag("pe-label", strings("params"), strings("params_help"))
+    return f'<div class="pe-row">{macs}{_share("params", label, cost.params, dense.params)}</div>'
 
 
-def _share(name: str, now: int, whole: int) -> str:
-    label = tag("pe-label", STRINGS[name], STRINGS[f"{name}_help"])
-    share = tag("pe-number", percent(now / whole if whole else 1.0))
-    amounts = tag("pe-soft", part_of(now, whole))
-    lines = f'<div class="pe-line">{label}</div><div class="pe-line">{share}{amounts}</div>'
+def _share(name: str, label: str, now: int, whole: int) -> str:
+    share = percent(now / whole if whole else 1.0)
+    return _cell(name, label, share, tag("pe-soft", part_of(now, whole)))
+
+
+def _cell(name: str, label: str, number: str, beside: str) -> str:
+    lines = f'<div class="pe-line">{label}</div><div class="pe-line">{tag("pe-number", number)}{beside}</div>'
     return f'<div class="pe-cell pe-{name}">{lines}</div>'
 
 
-def _small(name: str, now: int, whole: int) -> str:
-    label = tag("pe-label", STRINGS[name], STRINGS[f"{name}_help"])
-    amount = tag("", amount_of(now, "B"), part_of(now, whole, "B"))
-    return f'<div class="pe-line pe-{name}">{label}{amount}</div>'
+def latency_html(strings: Strings, latency: tuple[Latency, ...], cheaper: bool) -> str:
+    """The first batch size's latency as a share of the dense network's, and the time; (dense, now) pairs.
 
-
-def latency_html(latency: tuple[Latency, ...], cheaper: bool) -> str:
-    """Now and dense, from pairs (dense, now) for each batch size; the spread in the tooltip.
-
-    `cheaper`: the MACs fell. Where the time did not, the line says so.
+    `cheaper`: the MACs fell. Where the time did not, it says so; the spread is in the tooltip.
     """
     if not latency:
-        return tag("pe-soft", STRINGS["latency_none"])
-    pairs = zip(latency[::2], latency[1::2], strict=True)
-    return "".join(f'<div class="pe-line">{_pair(dense, now, cheaper)}</div>' for dense, now in pairs)
-
-
-def _pair(dense: Latency, now: Latency, cheaper: bool) -> str:
-    spread = {"low": now.low, "high": now.high, "dense_low": dense.low, "dense_high": dense.high}
-    words = {name: duration(seconds) for name, seconds in spread.items()}
-    help_text = STRINGS["latency_help"].format(runs=now.runs, batch=now.batch, **words)
-    text = time_of(now.median, dense.median)
+        label = tag("pe-label", strings("latency"), strings("latency_none_help"))
+        return f'<div class="pe-line">{label}</div>'
+    dense, now = latency[:2]
+    help_text = latency_help(strings, dense, now)
+    beside = time_of(now.median)
     if cheaper and now.median >= dense.low:
-        text = STRINGS["latency_same"].format(now=time_of(now.median))
-        help_text = STRINGS["latency_same_help"] + help_text
-    return tag("", STRINGS["latency"].format(batch=now.batch, times=text), help_text)
+        beside, help_text = strings("latency_same"), strings("latency_same_help") + help_text
+    label = tag("pe-label", strings("latency"), help_text)
+    amounts = f'<span class="pe-soft" title="{escape(help_text)}">{escape(beside)}</span>'
+    return _cell("latency-now", label, percent(now.median / dense.median), amounts)

@@ -1,36 +1,44 @@
 """The last line: what is going on, in words; an error is marked by a sign and the word, not by colour alone."""
 
-from ipywidgets import HTML
+from typing import TYPE_CHECKING
+
+from ipywidgets import HTML, Button, HBox
 
 from explorer.panels.binding import Binding
-from explorer.panels.strings import STRINGS
-from explorer.panels.words import tag
-from explorer.session import Session
+from explorer.panels.training import TrainingStrip
+from explorer.panels.words import shown, tag
+from explorer.strings import Strings
+
+if TYPE_CHECKING:
+    from explorer.session import Session
 
 
-class Status(HTML):
-    """Shows the session's error, else its stage and status."""
+class Status(HBox):
+    """Shows the session's error, else its stage and status; frees pinned widths; at its end the training."""
 
-    def __init__(self, session: Session) -> None:
-        super().__init__()
+    def __init__(self, session: "Session", strings: Strings, training: TrainingStrip) -> None:
+        self._session, self._strings = session, strings
+        self.line = HTML().add_class("pe-status-line")
+        self.clear = Button(description=strings("clear_pins"), tooltip=strings("clear_pins_help"))
+        self.clear.add_class("pe-clear-pins")
+        super().__init__([self.line, self.clear, training])
         self.add_class("pe-status")
-        self._session = session
-        Binding(session).render(self._render, "status", "error", "stage")
+        binding = Binding(session)
+        binding.render(self._render, "status", "error", "stage", "request")
+        self.clear.on_click(lambda _button: binding.act(session.clear_pins))
 
     def _render(self) -> None:
-        session = self._session
-        self.value = status_html(session.stage, session.status, session.error)
+        session, strings = self._session, self._strings
+        shown(self.clear, bool(session.request.widths))
+        busy = "" if session.stage.key == "stage_ready" else strings.say(session.stage)
+        self.line.value = status_html(strings, busy, strings.say(session.status), session.error)
 
 
-def status_html(stage: str, status: str, error: str) -> str:
-    """One line, announced to screen readers."""
+def status_html(strings: Strings, busy: str, status: str, error: str) -> str:
+    """One line, announced to screen readers; `busy` says what is being done, empty if nothing is."""
     if error:
-        body = tag("pe-error", f"▲ {STRINGS['error']}:") + tag("pe-text", error, error)
+        body = tag("pe-error", strings("error_mark")) + tag("pe-text", error, error)
         return f'<div role="alert" class="pe-line">{body}</div>'
-    dot = (
-        '<span class="pe-dot" aria-hidden="true"></span>'
-        if stage == "ready"
-        else '<span class="pe-dot pe-busy" aria-hidden="true"></span>'
-    )
-    texts = tag("pe-stage", stage) + tag("pe-text", status, status)
+    dot = f'<span class="pe-dot{" pe-busy" if busy else ""}" aria-hidden="true"></span>'
+    texts = (tag("pe-stage", busy) if busy else "") + tag("pe-text", status, status)
     return f'<div role="status" aria-live="polite" class="pe-line">{dot}{texts}</div>'

@@ -1,6 +1,6 @@
-"""The dashboard's look: our own colours for what has a meaning, `style.css` for the rest.
+"""The dashboard's look: our own colours for what has a meaning, the rules in `css/` for the rest.
 
-`style.css` keeps the dashboard within 848 x 496 px at scale 1; surfaces and text follow JupyterLab's theme.
+The rules keep the dashboard within 848 x 496 px at scale 1; surfaces and text follow JupyterLab's theme.
 """
 
 from functools import cache
@@ -32,4 +32,8 @@ def _rule(selector: str, table: dict[str, str], theme: str) -> str:
 
 @cache
 def _rules() -> str:
-    return (Path(__file__).parent / "style.css").read_text("utf-8")
+    """All panels' rules; `base.css` first, so that theirs win."""
+    files = sorted(
+        (Path(__file__).parent / "css").glob("*.css"), key=lambda file: (file.stem != "base", file.stem)
+    )
+    return "\n".join(file.read_text("utf-8") for file in files)

@@ -1,6 +1,11 @@
-"""Numbers as people read them, and texts made safe for HTML."""
+"""Numbers as people read them, texts made safe for HTML, and widgets shown, hidden or filled by a class."""
 
 from html import escape
+
+from ipywidgets import DOMWidget
+
+from explorer.strings import Strings
+from explorer.values import Latency, Recovery
 
 _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -57,3 +62,34 @@ def tag(css: str, text: str, help_text: str = "") -> str:
     """A span of text, with a tooltip if there is help."""
     title = f' title="{escape(help_text)}"' if help_text else ""
     return f'<span class="{css}"{title}>{escape(text)}</span>'
+
+
+def recovered(strings: Strings, recovery: Recovery) -> str:
+    """What was done to the weights, for beside an accuracy."""
+    if recovery.epochs:
+        return strings("label_trained", epochs=recovery.epochs)
+    return strings("label_bn" if recovery.bn else "label_none")
+
+
+def latency_help(strings: Strings, dense: Latency, now: Latency) -> str:
+    """How a pair of latencies was measured, with quartiles."""
+    spread = {"low": now.low, "high": now.high, "dense_low": dense.low, "dense_high": dense.high}
+    words = {name: duration(seconds) for name, seconds in spread.items()}
+    return strings("latency_help", runs=now.runs, batch=now.batch, **words)
+
+
+def shown(widget: DOMWidget, on: bool) -> None:
+    """Show a widget or take it out of the page's layout and tab order."""
+    _classed(widget, "pe-shut", not on)
+
+
+def filled(widget: DOMWidget, on: bool) -> None:
+    """Draw a button as chosen, or not."""
+    _classed(widget, "pe-on", on)
+
+
+def _classed(widget: DOMWidget, css: str, on: bool) -> None:
+    if on:
+        widget.add_class(css)
+    else:
+        widget.remove_class(css)

@@ -27,7 +27,7 @@ def misshapen(kind: str) -> object:
         keep["classifier"] = np.ones(10, dtype=bool)
     if kind == "of the wrong length":
         keep["stage1.0"] = np.ones(31, dtype=bool)
-    if kind == "that empties a group":
+    if kind == "that cuts the only path":
         keep["stage1.0"][:] = False
     return 0.5 if kind == "that is no plan" else Plan(graph.key, keep)
 
@@ -38,7 +38,7 @@ PLANS = {
     "with an unknown group": "missing or unknown: stage9",
     "with a classifier": "missing or unknown: classifier",
     "of the wrong length": r"\(31,\); the group has 32",
-    "that empties a group": r"empties stage1\.0. Keep at least 1 of its 32",
+    "that cuts the only path": r"stage1\.0 cannot be removed: no other path .* at least 1 of its 32",
     "that is no plan": "Expected a plan, not float",
 }
 
@@ -106,7 +106,7 @@ def test_widths_are_checked() -> None:
     scores = explorer.score(model, graph, "l1")
     for widths, words in [
         ({"c": 9}, "1 to 8"),
-        ({"c": 0}, "1 to 8"),
+        ({"c": 0}, "c cannot be removed: no other path"),
         ({"f": 2}, "outputs"),
         ({"d": 2}, "Known: c, f"),
         ({3: 2}, "Known: c, f"),

@@ -7,7 +7,14 @@ from torch import Tensor, nn
 
 from explorer.data import Data, Images, identity
 from explorer.errors import BadInput, Interrupted
-from explorer.evaluate.estimates import FIRST_BATCH, correct_by_batch, count, evaluate, weights_key
+from explorer.evaluate.estimates import (
+    FIRST_BATCH,
+    correct_by_batch,
+    count,
+    evaluate,
+    predicted_by_batch,
+    weights_key,
+)
 from explorer.zoo.network import Network
 from tests.evaluate.toys import CLASSES, Toy, fingerprint
 
@@ -32,6 +39,14 @@ def test_evaluate_equals_a_plain_loop(model: nn.Module, images: Images) -> None:
 def test_the_images_that_are_right_come_in_order(model: nn.Module, images: Images) -> None:
     parts = list(correct_by_batch(model, images, batch=120))
     assert np.concatenate(parts).tolist() == loop_of_one(model, images)
+
+
+def test_the_predicted_classes_come_in_order(model: nn.Module, images: Images) -> None:
+    with torch.inference_mode():
+        one_by_one = [int(model(images.inputs(slice(i, i + 1))).argmax()) for i in range(len(images))]
+    parts = list(predicted_by_batch(model, images, batch=120))
+    assert [len(part) for part in parts] == [100, 115, 115]
+    assert np.concatenate(parts).tolist() == one_by_one
 
 
 def test_the_first_batch_is_small_and_the_counts_add_up(model: nn.Module, images: Images) -> None:

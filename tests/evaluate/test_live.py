@@ -73,6 +73,10 @@ def test_the_last_estimate_equals_the_road_walked_by_hand(
     assert outcome.estimate == estimates[-1]
     right = np.concatenate(list(correct_by_batch(by_hand, data.explore)))
     assert outcome.right.tolist() == right.tolist()
+    with torch.inference_mode():
+        logits = by_hand.eval()(data.explore.inputs())
+    assert outcome.predicted.dtype == np.int16
+    assert outcome.predicted.tolist() == logits.argmax(1).tolist()
     with pytest.raises(ValueError, match="read-only"):
         outcome.right[0] = True
 

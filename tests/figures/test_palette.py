@@ -1,8 +1,7 @@
 import pytest
 from bokeh.models import Rect
 
-from explorer.figures import importance, width_bars
-from explorer.figures.charts import side_by_side
+from explorer.figures import bar_drawing
 from explorer.figures.palette import DARK, LIGHT, paint, theme_script
 
 SURFACES = {"light": (LIGHT, "#ffffff"), "dark": (DARK, "#111111")}
@@ -38,7 +37,7 @@ def test_paint_colours_and_notes_the_role():
 
 
 def test_the_theme_script_reaches_every_painted_model():
-    root = side_by_side(width_bars.build(), importance.build(), 72)
+    root = bar_drawing.build().root
     painted = theme_script(root).args["painted"]
     assert {type(model).__name__ for model in painted} >= {"Quad", "Segment", "Text", "Scatter"}
     properties = {tag.split("=")[0] for model in painted for tag in model.tags}

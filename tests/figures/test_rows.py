@@ -1,6 +1,6 @@
 import pytest
 
-from explorer.figures.rows import HEIGHT, LOWEST_PITCH, layout, words
+from explorer.figures.rows import HEIGHT, IMAGE_PITCH, LOWEST_PITCH, Geometry, words
 from tests.panels.fake_session import CHAIN, RESNET, make_graph
 
 INVERTED = (
@@ -12,26 +12,45 @@ INVERTED = (
     ("blocks.1.depthwise", "h1", 96, "3x3"),
     ("blocks.1.project", "sum", 24, "1x1"),
 )
+LONG = tuple((f"layer{stage}.{i}.conv", f"g{stage}.{i}", 8, "3x3") for stage in range(4) for i in range(15))
+
+
+def layout(specs, opened=None, **options):
+    return Geometry(make_graph(specs)).layout(opened, **options)
 
 
 def by_name(specs):
-    return {row.name: row for row in layout(make_graph(specs)).rows}
+    return {row.name: row for row in layout(specs).rows}
 
 
-def test_rows_are_in_execution_order_from_the_bottom_without_gaps_or_overlaps():
-    result = layout(make_graph(RESNET))
+def test_rows_are_in_execution_order_from_the_bottom_and_fill_the_height():
+    result = layout(RESNET)
     assert [row.name for row in result.rows] == [name for name, *_ in RESNET]
-    assert result.rows[0].bottom == result.image_top
+    assert result.rows[0].bottom == IMAGE_PITCH
     for lower, upper in zip(result.rows, result.rows[1:], strict=False):
-        assert upper.bottom == pytest.approx(lower.top)
-    assert result.rows[-1].top <= result.height == HEIGHT
+        assert upper.bottom >= lower.top - 1e-9
+    assert HEIGHT - 3 <= result.rows[-1].top <= HEIGHT
+    assert not result.foldable
 
 
-def test_a_residual_sum_is_one_band_from_its_first_to_its_last_layer():
-    result = layout(make_graph(RESNET))
+def test_a_row_with_a_handle_is_high_enough_to_be_caught():
+    for specs, opened in ((RESNET, None), (LONG, None), (LONG, (20, 21))):
+        result = layout(specs, opened)
+        own = [row.top - row.bottom for row in result.rows if not row.thin]
+        folded = [section.top - section.bottom for section in result.sections if section.folded]
+        assert min(own + folded) >= LOWEST_PITCH - 1e-9
+
+
+def test_fewer_layers_have_thicker_bars():
+    assert by_name(CHAIN)["second"].top - by_name(CHAIN)["second"].bottom > 60
+
+
+def test_a_residual_sum_is_one_band_over_its_stage():
+    result = layout(RESNET)
     rows = {row.name: row for row in result.rows}
     band = next(band for band in result.bands if band.group == "sum2")
-    assert (band.bottom, band.top) == (rows["stage2.0.conv2"].bottom, rows["stage2.2.conv2"].top)
+    assert (band.bottom, band.top) == (rows["stage2.0.conv1"].bottom, rows["stage2.2.conv2"].top)
+    assert band.grip in [row.middle for row in result.rows if row.group == "sum2"]
     assert {band.group for band in result.bands} == {"sum1", "sum2", "sum3"}
     assert rows["stage2.0.shortcut.0"].thin
     assert not rows["stage2.0.conv1"].thin
@@ -43,41 +62,48 @@ def test_a_depthwise_layer_is_thin_beside_the_layer_that_it_follows_and_needs_no
     assert (rows["blocks.0.expand"].thin, rows["blocks.0.depthwise"].thin) == (False, True)
     assert not rows["blocks.0.depthwise"].banded
     assert rows["blocks.0.project"].banded
-    assert [band.group for band in layout(make_graph(INVERTED)).bands] == ["sum"]
+    assert [band.group for band in layout(INVERTED).bands] == ["sum"]
 
 
-def test_narrow_bars_switch_the_scale_to_percent():
-    assert not layout(make_graph(RESNET)).percent  # 16 of 64: 65 px
-    narrow = layout(make_graph((("wide", "a", 256, "3x3"), ("narrow", "b", 16, "3x3"))))
+def test_a_group_whose_other_layers_are_folded_has_a_handle_where_it_is_seen():
+    specs = tuple(
+        (f"layer{stage}.{i}.conv{c}", f"g{stage}.{i}" if c == 0 else f"sum{stage // 2}", 8, "3x3")
+        for stage in range(4)
+        for i in range(6)
+        for c in (0, 1)
+    )
+    result = layout(specs, (12, 24))
+    assert [section.block.name for section in result.sections if section.opened] == ["layer1"]
+    assert [band.group for band in result.bands] == ["sum0"]
+    first = result.sections[0]
+    assert "sum0" in first.groups
+    assert first.folded
+
+
+def test_folded_blocks_know_their_groups_and_their_widest_layer():
+    result = layout((*LONG, ("head", "classes", 100, "")), (0, 15))
+    folded = [section for section in result.sections if section.folded]
+    assert [section.block.name for section in folded] == ["layer1", "layer2", "layer3"]
+    assert folded[0].groups == tuple(f"g1.{i}" for i in range(15))
+    assert folded[0].size == 8
+
+
+def test_narrow_bars_switch_the_scale_to_percent_unless_one_is_chosen():
+    assert not layout(RESNET).percent  # 16 of 64: 62 px
+    specs = ("wide", "a", 256, "3x3"), ("narrow", "b", 16, "3x3")
+    narrow = layout(specs)
     assert narrow.percent
     assert narrow.length(8, 16) == narrow.length(128, 256) == 0.5
+    assert layout(specs, percent=False).length(128, 256) == 0.5
+    assert layout(specs, percent=False).length(8, 16) == 8 / 256
 
 
-def test_linear_lengths_are_shares_of_the_longest_bar():
-    assert layout(make_graph(RESNET)).length(16, 32) == 0.25
-
-
-def test_many_layers_make_the_figure_higher_rather_than_the_rows_thinner():
-    specs = tuple((f"layer{i}", f"g{i}", 8, "3x3") for i in range(150))
-    result = layout(make_graph(specs))
-    assert result.rows[0].top - result.rows[0].bottom == pytest.approx(LOWEST_PITCH)
-    assert result.height > HEIGHT
-    assert not result.numbered
-
-
-def test_sections_are_first_names_or_two_names_where_one_would_hold_nearly_all():
-    assert [section.name for section in layout(make_graph(RESNET)).sections] == [
-        *("stem", "stage1", "stage2", "stage3", "classifier")
-    ]
-    blocks = tuple((f"features.{i // 3}.{i % 3}", f"g{i}", 8, "3x3") for i in range(12))
-    assert [s.name for s in layout(make_graph(blocks)).sections] == [f"features.{i}" for i in range(4)]
-
-
-def test_row_at_finds_the_row_of_a_tap():
-    result = layout(make_graph(CHAIN))
+def test_row_at_and_section_at_find_what_a_tap_meant():
+    result = layout(CHAIN)
     assert [result.row_at(row.middle) for row in result.rows] == list(result.rows)
     assert result.row_at(result.image_top - 1) is None
-    assert result.row_at(result.height) is None
+    assert result.section_at(result.height + 1) is None
+    assert result.section_at(result.rows[1].middle).block.name == "second"
 
 
 def test_an_unprunable_layer_carries_the_reason():
@@ -90,3 +116,10 @@ def test_words_give_kernel_channels_and_maps():
     layers = {layer.name: layer for layer in make_graph(CHAIN).layers}
     assert words(layers["second"]) == "3×3 · 8 → 16 · 28×28"
     assert words(layers["classifier"]) == "linear · 16 → 10"
+
+
+@pytest.mark.parametrize("layers", [1, 3, 20, 60, 340])
+def test_any_number_of_layers_fits(layers):
+    result = layout(tuple((f"conv{i}", f"g{i}", 8 + i, "3x3") for i in range(layers)), (layers - 1, layers))
+    assert result.sections[-1].top <= HEIGHT
+    assert result.rows[-1].place == layers - 1

@@ -3,11 +3,18 @@ import math
 import numpy as np
 import pytest
 
-from explorer.figures import width_bars
-from explorer.figures.rows import layout
+from explorer.figures import bar_drawing, bar_words, width_bars
+from explorer.figures.rows import Geometry
+from explorer.figures.shown import Shown, kept
 from explorer.figures.view import update
+from explorer.strings import Strings
 from explorer.values import Plan, full_plan
 from tests.panels.fake_session import CHAIN, RESNET, make_graph
+
+STRINGS = Strings("en")
+FOLDED = tuple(
+    (f"layer{stage}.{i}.conv", f"g{stage}.{i}", 10 * stage, "3x3") for stage in (1, 2, 3) for i in range(10)
+)
 
 
 def plan_of(graph, **widths):
@@ -15,93 +22,192 @@ def plan_of(graph, **widths):
     return Plan(graph.key, keep)
 
 
+def showing(graph, widths=None, **options):
+    return Shown(plan_of(graph, **(widths or {})), options.pop("reference", full_plan(graph)), **options)
+
+
+def tables_of(specs, widths=None, opened=None, **options):
+    graph = make_graph(specs)
+    layout = Geometry(graph).layout(opened)
+    return width_bars.columns(layout, showing(graph, widths, **options), STRINGS)
+
+
+def entry(table, column, value):
+    place = table[column].index(value)
+    return {key: values[place] for key, values in table.items()}
+
+
+def row_of(tables, group):
+    return entry(tables["rows"], "group", group)
+
+
 def drawn(column):
     return [value for value in column if not math.isnan(value)]
 
 
-def entry(table, name):
-    place = table["name"].index(name)
-    return {key: values[place] for key, values in table.items()}
+def texts(tables, start):
+    return next(html for html in tables["hover"]["html"] if html.startswith(f"<b>{start}</b>"))
 
 
 def test_kept_is_solid_dense_is_outlined_and_the_reference_is_where_the_dense_bar_ends():
-    graph = make_graph(CHAIN)
-    table = width_bars.columns(layout(graph), plan_of(graph, a=2, b=4))["rows"]
-    row = entry(table, "second")
-    assert (row["kept"], row["dense"], row["reference"]) == (4 / 16, 1.0, 1.0)
-    assert entry(table, "first")["kept"] == 2 / 16
-    assert row["count"] == "4 of 16 channels kept"
-    assert row["number"] == "4"
+    tables = tables_of(CHAIN, {"a": 2, "b": 4})
+    row = row_of(tables, "b")
+    assert (row["kept"], row["dense"], row["reference"], row["number"]) == (4 / 16, 1.0, 1.0, "4")
+    assert row_of(tables, "a")["kept"] == 2 / 16
 
 
-def test_the_image_is_at_the_bottom():
-    graph = make_graph(CHAIN, image=3)
-    table = width_bars.columns(layout(graph), full_plan(graph))["rows"]
-    assert table["name"][0] == "image"
-    assert table["middle"][0] == min(table["middle"])
-    assert table["fixed"][0] == 3 / 16
-
-
-def test_selection_moves_every_bar_of_the_group_and_its_band_to_the_accent():
+def test_another_reference_moves_the_tick_of_rows_and_bands():
     graph = make_graph(RESNET)
-    tables = width_bars.columns(layout(graph), plan_of(graph, sum2=20), "sum2")
-    table = tables["rows"]
-    chosen = [
-        name for name, value in zip(table["name"], table["chosen"], strict=True) if not math.isnan(value)
-    ]
-    assert chosen == ["stage2.0.conv2", "stage2.0.shortcut.0", "stage2.1.conv2", "stage2.2.conv2"]
-    assert {entry(table, name)["chosen"] for name in chosen} == {20 / 64}
-    assert all(math.isnan(entry(table, name)["kept"]) for name in chosen)
-    assert len(drawn(table["marker"])) == 4
-    assert len(drawn(tables["bands"]["chosen"])) == 1
-    assert len(drawn(tables["bands"]["edge"])) == 2
+    tables = tables_of(RESNET, reference=plan_of(graph, s3b0=40, sum3=52))
+    assert row_of(tables, "s3b0")["reference"] == 40 / 64
+    assert entry(tables["bands"], "group", "sum3")["reference"] == 52 / 64
+    assert math.isnan(entry(tables["bands"], "group", "sum2")["reference"])
 
 
-def test_an_unprunable_layer_is_grey_whole_and_says_why():
-    graph = make_graph(CHAIN)
-    row = entry(width_bars.columns(layout(graph), plan_of(graph, b=4), "classes")["rows"], "classifier")
+def test_a_sum_has_one_handle_at_the_end_of_its_band_and_every_own_layer_has_one():
+    tables = tables_of(RESNET, {"sum2": 20, "s2b1": 9})
+    handles = tables["handles"]
+    assert sorted(handles["group"]) == sorted({group for _n, group, *_ in RESNET} - {"classes"})
+    band, row = entry(handles, "group", "sum2"), entry(handles, "group", "s2b1")
+    assert (band["x"], row["x"]) == (20 / 64, 9 / 64)
+    assert (row["groups"], row["sizes"], row["step"], row["base"]) == (["s2b1"], [32], 1, 0)
+    assert band["low"] < row["low"] < row["high"] < band["high"]
+    assert entry(tables["bands"], "group", "sum2")["width"] == 20 / 64
+
+
+def test_locked_groups_have_a_mark_and_no_handle_pinned_ones_a_mark():
+    tables = tables_of(RESNET, pinned=("s1b0", "s1b1", "sum3"), locked=("s1b1",))
+    assert "s1b1" not in tables["handles"]["group"]
+    assert (row_of(tables, "s1b1")["mark"], row_of(tables, "s1b0")["mark"]) == ("@lock", "@pin")
+    marked = [g for g, at in zip(tables["rows"]["group"], tables["rows"]["mark_at"], strict=True) if at == at]
+    assert sorted(marked) == ["s1b0", "s1b1", "sum3"]
+    assert "Locked" in texts(tables, "stage1.1.conv1")
+    assert "Pinned" in texts(tables, "stage1.0.conv1")
+
+
+def test_a_group_at_width_0_is_crossed_out():
+    tables = tables_of(RESNET, {"s1b1": 0})
+    row = row_of(tables, "s1b1")
+    assert (row["crossed"], row["number"], row["kept"]) == (16 / 64, "0", 0.0)
+    assert len(drawn(tables["rows"]["crossed"])) == 1
+    assert "Removed" in texts(tables, "stage1.1.conv1")
+
+
+def test_selection_moves_every_bar_of_the_group_and_its_band_to_the_accent_and_marks_the_layer():
+    tables = tables_of(RESNET, {"sum2": 20}, selection="sum2", layer="stage2.0.shortcut.0")
+    rows = tables["rows"]
+    chosen = {
+        group for group, value in zip(rows["group"], rows["chosen"], strict=True) if not math.isnan(value)
+    }
+    assert chosen == {"sum2"}
+    assert drawn(rows["chosen"]) == [20 / 64] * 4
+    assert len(drawn(rows["marker"])) == 1
+    assert drawn(tables["bands"]["chosen"]) == [20 / 64]
+    assert len(drawn(tables["bands"]["kept"])) == 2
+
+
+def test_an_unprunable_layer_is_grey_whole_has_no_handle_and_says_why():
+    tables = tables_of(CHAIN, {"b": 4}, selection="classes")
+    row = row_of(tables, "classes")
     assert row["fixed"] == 10 / 16
     assert math.isnan(row["kept"])
     assert math.isnan(row["chosen"])
-    assert row["note"] == "Cannot be pruned: the network's output"
+    assert "classes" not in tables["handles"]["group"]
+    assert "Cannot be pruned: the network&#x27;s output" in texts(tables, "classifier")
+
+
+def test_a_folded_block_reaches_from_its_smallest_to_its_largest_share():
+    widths = {"g2.0": 5, "g2.1": 10, **{f"g2.{i}": 15 for i in range(2, 10)}}
+    tables = tables_of(FOLDED, widths, opened=(0, 10))
+    fold = entry(tables["folds"], "start", 10)
+    whole = 20 / 30
+    assert (fold["low"], fold["median"], fold["high"]) == pytest.approx(
+        (0.25 * whole, 0.75 * whole, 0.75 * whole)
+    )
+    assert (fold["number"], fold["dense"]) == ("25–75%", whole)
+    handle = entry(tables["handles"], "fold", 10)
+    assert handle["groups"] == [f"g2.{i}" for i in range(10)]
+    assert handle["sizes"] == [20] * 10
+    assert (handle["x"], handle["unit"]) == pytest.approx((0.75 * whole, whole))
+    assert "25 to 75 %, median 75 %" in texts(tables, "layer2")
+
+
+def test_locked_groups_stay_out_of_a_folded_blocks_drag():
+    tables = tables_of(FOLDED, opened=(0, 10), locked=("g2.3",))
+    assert "g2.3" not in entry(tables["handles"], "fold", 10)["groups"]
+    assert len(entry(tables["handles"], "fold", 10)["groups"]) == 9
+
+
+def test_sensitivity_is_a_cell_beside_every_bar_and_the_largest_loss_is_opaque():
+    tables = tables_of(CHAIN, lost={"a": 1.0, "b": 4.0})
+    assert tables["heat"]["heat"] == pytest.approx([0.06 + 0.94 / 4, 1.0], abs=1e-3)
+    assert "4.0 points" in texts(tables, "second")
+    assert tables["scale"]["heat"] == ["to −4.0"]
+    bare = tables_of(CHAIN)
+    assert bare["heat"]["heat"] == []
+    assert bare["margins"]["right"][0] < tables["margins"]["right"][0]
+
+
+def test_macs_of_the_layer_now_and_dense():
+    tables = tables_of(CHAIN, macs=(1_000_000, 2_500_000, 10), dense_macs=(2_000_000, 9_000_000, 20))
+    assert "2.5 of 9 M MACs" in texts(tables, "second")
+
+
+def test_names_are_no_html():
+    assert "<b>a&lt;b</b>" in tables_of((("a<b", "g", 8, "3x3"),))["hover"]["html"][0]
 
 
 def test_sections_name_their_sum_and_labels_do_not_overlap():
-    graph = make_graph(RESNET)
-    labels = width_bars.columns(layout(graph), plan_of(graph, sum3=52))["labels"]
-    assert "52 of 64" in labels["plain"]
-    assert "64 channels" in labels["plain"]
-    left = sorted(y for y, align in zip(labels["y"], labels["align"], strict=True) if align == "left")
-    assert min(np.diff(left)) > 10
+    tables = tables_of(RESNET, {"sum3": 52})
+    assert "52 of 64" in tables["labels"]["plain"]
+    assert {"stage1", "stage2", "stage3", "classifier"} <= set(tables["labels"]["bold"])
+    assert min(np.diff(sorted(tables["labels"]["y"]))) > 11
+    assert tables["scale"]["text"] == ["64 channels"]
+
+
+def test_long_names_are_told_by_their_last_part_and_folding_by_a_triangle():
+    specs = tuple((f"features.stage{s}.block{i}", f"g{s}.{i}", 8, "3x3") for s in range(4) for i in range(10))
+    bold = tables_of(specs, opened=(0, 10))["labels"]["bold"]
+    assert [name for name in bold if name] == ["▾ …stage0", "▸ …stage1", "▸ …stage2", "▸ …stage3"]
 
 
 def test_kept_counts_channels_of_all_groups_and_of_none():
     graph = make_graph(CHAIN)
-    row = layout(graph).rows[1]
-    assert width_bars.kept(row, plan_of(graph, b=5)) == 5
-    assert width_bars.kept(layout(graph).rows[2], plan_of(graph, b=5)) == 10
+    rows = Geometry(graph).rows
+    assert kept(rows[1], plan_of(graph, b=5)) == 5
+    assert kept(rows[2], plan_of(graph, b=5)) == 10
 
 
-@pytest.mark.parametrize("specs", [RESNET, CHAIN])
+@pytest.mark.parametrize("specs", [RESNET, CHAIN, FOLDED])
 def test_columns_are_lists_of_equal_length_and_fill_the_view(specs):
-    graph = make_graph(specs)
-    tables = width_bars.columns(layout(graph), full_plan(graph))
+    tables = tables_of(specs, opened=(0, 10))
     for table in tables.values():
         assert len({len(column) for column in table.values()}) == 1
         assert all(type(column) is list for column in table.values())
-    view = width_bars.build()
+    view = bar_drawing.build()
     update(view, tables)
-    assert view.sources["rows"].data["name"] == tables["rows"]["name"]
+    assert view.sources["rows"].data["group"] == tables["rows"]["group"]
     assert view.sources["rows"].name == "bars-rows"
 
 
 def test_the_chart_in_sentences():
     graph = make_graph(RESNET)
-    sentences = width_bars.describe(layout(graph), plan_of(graph, s1b0=7, sum3=52))
-    assert sentences[0] == "The image has 1 channel."
+    shown = showing(graph, {"s1b0": 7, "sum3": 52}, pinned=("s1b0",), lost={"s1b1": 3.25})
+    sentences = bar_words.describe(Geometry(graph).layout(), shown, STRINGS)
+    assert sentences[0] == "The image has channels: 1."
     assert "stage1.0.conv1 keeps 7 of 16 channels." in sentences
+    assert "stage1.0.conv1 is pinned." in sentences
+    assert "stage1.1.conv1: cut to half, alone, loses 3.2 points of accuracy." in sentences
     assert (
         "stage3.0.conv2 keeps 52 of 64 channels, together with stage3.0.shortcut.0, stage3.1.conv2, "
         "stage3.2.conv2." in sentences
     )
     assert sentences[-1] == "classifier keeps all 10 channels; it cannot be pruned: the network's output."
+
+
+def test_folded_blocks_in_a_sentence_in_their_place():
+    graph = make_graph(FOLDED)
+    sentences = bar_words.describe(Geometry(graph).layout((10, 20)), showing(graph, {"g1.0": 5}), STRINGS)
+    assert sentences[1] == "layer1 is folded, layers: 10; kept are 50 to 100 %, median 100 %."
+    assert sentences[2] == "layer2.0.conv keeps 20 of 20 channels."
+    assert sentences[-1].startswith("layer3 is folded")

@@ -10,6 +10,7 @@ from traitlets import Any, Bool, HasTraits, Unicode
 
 from explorer.errors import BadInput
 from explorer.session import in_words
+from explorer.strings import Message
 from explorer.values import (
     ChannelGraph,
     ChannelGroup,
@@ -104,6 +105,12 @@ def make_scores(graph: ChannelGraph, seed: int = 0) -> Scores:
     return Scores("taylor", {group.id: draw.gamma(2.0, 0.01, group.size) for group in graph.prunable}, True)
 
 
+NOTED = (
+    *("pin", "lock", "clear_pins", "press", "release", "undo", "redo", "train", "stop_training"),
+    *("use_trained", "set_reference", "restore", "name_visit", "check_final", "sweep"),
+)
+
+
 class FakeSession(HasTraits):
     """Keeps the best units of every group; accuracy is a made-up function of the share kept."""
 
@@ -112,26 +119,51 @@ class FakeSession(HasTraits):
     cost = Any()
     scores = Any(None, allow_none=True)
     estimate = Any(None, allow_none=True)
-    estimate_label = Unicode()
+    estimate_label = Any(Message("label_nothing_cut"))
+    estimate_share = Any(1.0)
     current = Bool(True)
     reference = Any(None, allow_none=True)
+    reference_plan = Any()
+    reference_cost = Any()
+    reference_is_dense = Bool(True)
     selection = Unicode()
-    stage = Unicode("ready")
-    status = Unicode()
+    layer = Unicode()
+    stage = Any(Message("stage_ready"))
+    status = Any(Message("status_dense"))
     error = Unicode()
     reach = Any((0.0, 1.0))
+    share = Any(1.0)
+    custom = Bool(False)
     latency = Any(())
+    can_undo = Bool(False)
+    can_redo = Bool(False)
+    visits = Any(())
+    at = Any(None, allow_none=True)
+    training = Any(None, allow_none=True)
+    final_checks = Any(())
+    sensitivity = Any(None, allow_none=True)
+    bands = Any(())
+    sweeping = Unicode()
+    outcomes = Any(None, allow_none=True)
 
     def __init__(
         self, specs: Sequence[Spec] = RESNET, scored: bool = True, data: bool = True, train: bool = True
     ) -> None:
-        images = SimpleNamespace(name="Fashion-MNIST", train=object() if train else None)
-        self.network = SimpleNamespace(name="resnet20", data=images if data else None)
+        images = SimpleNamespace(name="Fashion-MNIST", train=object() if train else None, final=object())
+        self.network = SimpleNamespace(name="resnet20", data=images if data else None, source="resnet20.py")
         self.graph = make_graph(specs)
         self.dense_cost = Cost(41_234_000, 272_474, 401_408, 1_108_432, (), ())
         request = Request(recovery=Recovery(bn=data and train))
-        super().__init__(request=request, plan=full_plan(self.graph), cost=self.dense_cost)
+        dense = full_plan(self.graph)
+        super().__init__(
+            request=request,
+            plan=dense,
+            cost=self.dense_cost,
+            reference_plan=dense,
+            reference_cost=self.dense_cost,
+        )
         self.proposed: list[dict[str, object]] = []
+        self.called: list[tuple[object, ...]] = []
         self.closed = False
         if scored:
             self.finish_scoring()
@@ -155,9 +187,35 @@ class FakeSession(HasTraits):
         self.request = replace(self.request, **changes)
         self._answer()
 
-    def select(self, group_id: str) -> None:
-        self.graph.group(group_id)
-        self.selection = group_id
+    def move_keep(self, share: float) -> None:
+        """As far as it goes."""
+        self.called.append(("move_keep", share))
+        low, high = self.reach
+        self.propose(keep=min(max(share, low), high))
+
+    def select(self, group_id: str, layer: str = "") -> None:
+        group = self.graph.group(group_id)
+        with self.hold_trait_notifications():
+            self.selection, self.layer = group_id, layer or group.layers[0]
+
+    def drag(self, widths: dict[str, int]) -> None:
+        """Pins the groups and cuts their least important units; the others stay."""
+        self.called.append(("drag", dict(widths)))
+        keep = dict(self.plan.keep)
+        for group, width in widths.items():
+            order = np.argsort(-self.scores.by_group[group], kind="stable")
+            keep[group] = np.isin(np.arange(len(order)), order[:width])
+        pins = tuple(sorted({**dict(self.request.widths), **widths}.items()))
+        with self.hold_trait_notifications():
+            self.request = replace(self.request, widths=pins)
+            self.custom = True
+            self.plan = Plan(self.graph.key, keep)
+
+    def __getattr__(self, name: str) -> object:
+        """Any other call of the session's is only noted, in `called`."""
+        if name not in NOTED:
+            raise AttributeError(name)
+        return lambda *arguments: self.called.append((name, *arguments))
 
     def measure_latency(self) -> None:
         self.latency = (
@@ -189,4 +247,4 @@ class FakeSession(HasTraits):
         if self.network.data is not None:
             seen = 2000 if keep == 1 else 640
             self.estimate = Estimate(self.plan.key, round(seen * (0.926 - 0.2 * (1 - keep))), seen, 2000)
-            self.estimate_label = self.request.recovery.label
+            self.estimate_label = Message(f"label_{self.request.recovery.code}")

@@ -1,11 +1,10 @@
 import pytest
 
 from explorer.figures.palette import DARK, LIGHT
-from explorer.panels.scorecard import accuracy_html, latency_html
-from explorer.panels.strings import STRINGS
 from explorer.panels.style import scale_class, stylesheet
-from explorer.panels.words import amount_of, duration, part_of, percent, tag, time_of
-from explorer.values import Estimate, Latency
+from explorer.panels.words import amount_of, duration, part_of, percent, recovered, tag, time_of
+from explorer.strings import Strings
+from explorer.values import Recovery
 
 
 @pytest.mark.parametrize(("share", "text"), [(0.6, "60 %"), (0, "0 %"), (0.001, "<1 %"), (1, "100 %")])
@@ -37,45 +36,11 @@ def test_texts_are_safe_in_html():
     assert tag("a", "<b>", 'say "x"') == '<span class="a" title="say &quot;x&quot;">&lt;b&gt;</span>'
 
 
-def test_accuracy_names_recovery_images_interval_and_reference():
-    html = accuracy_html(
-        Estimate("k", 532, 640, 2000), "re-estimated BN", Estimate("d", 1852, 2000, 2000), ""
-    )
-    assert ">re-estimated BN<" in html
-    assert ">640 of 2,000 images<" in html
-    assert ">83.1<" in html
-    assert "reference 92.6" in html
-    assert 'aria-valuenow="640"' in html
-    assert "± 2.9" in html
-    assert "pe-stale" not in html
-
-
-def test_before_the_first_image_the_reason_stands_where_the_number_will():
-    assert "no images were given" in accuracy_html(None, "", None, "no images were given")
-
-
-def test_latency_says_where_fewer_macs_are_not_less_time():
-    dense, now = Latency(1, 0.001, 0.0009, 0.0011, 20), Latency(1, 0.00095, 0.0009, 0.001, 20)
-    assert "no faster" in latency_html((dense, now), cheaper=True)
-    assert "no faster" not in latency_html((dense, now), cheaper=False)
-    assert "not measured" in latency_html((), cheaper=True)
-
-
-def test_latency_names_the_batch_and_says_what_of_what_is():
-    html = latency_html(
-        (Latency(1, 0.00634, 0.006, 0.007, 20), Latency(1, 0.00187, 0.0018, 0.0019, 20)), True
-    )
-    assert ">batch 1: 1.9 of 6.3 ms<" in html
-    assert 'title="Now, of the dense network&#x27;s.' in html
-
-
-def test_progress_is_drawn_until_all_images_are_seen():
-    assert "pe-progress" in accuracy_html(Estimate("k", 500, 640, 2000), "", None, "")
-    assert "pe-progress" not in accuracy_html(Estimate("k", 1500, 2000, 2000), "", None, "")
-
-
-def test_every_text_is_a_sentence_or_a_word():
-    assert all(text.strip() for text in STRINGS.values())
+def test_a_recovery_is_named_as_beside_an_accuracy():
+    strings = Strings("en")
+    assert recovered(strings, Recovery()) == "no recovery"
+    assert recovered(strings, Recovery(bn=True)) == "re-estimated BN"
+    assert recovered(strings, Recovery(bn=True, epochs=3)) == "trained, epochs: 3"
 
 
 def test_the_stylesheet_has_both_themes_and_the_scale():

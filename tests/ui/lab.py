@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,27 +29,20 @@ FIND = """name => {
 }"""
 
 
-class LabServer:
-    """A running JupyterLab with a folder, settings and token of its own; `log` is what it printed."""
+class Server:
+    """A running web server on a port of its own, in an environment of its own; `log` is what it printed."""
 
-    def __init__(self, notebook: Path, private: Path) -> None:
-        self.folder = notebook.parent
-        self.token = secrets.token_hex(16)
+    def __init__(self, name: str, arguments: Callable[[int], list[str]], private: Path) -> None:
+        """`arguments` gives the command line for a port; `private` is a folder for settings and the log."""
+        self._name = name
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self._port}"
-        extra = [
-            "--ServerApp.ip=127.0.0.1",
-            "--ServerApp.port_retries=0",
-            "--KernelManager.shutdown_wait_time=2",
-            f"--IdentityProvider.token={self.token}",
-            "--LabApp.expose_app_in_browser=True",
-        ]
-        self._log = private / "lab.log"
+        self._log = private / "server.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                command(notebook, browser=False, port=self._port, extra=extra, as_root=os.geteuid() == 0),
+                arguments(self._port),
                 env=environment(_isolated(private)),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -66,10 +60,10 @@ class LabServer:
             except ConnectionRefusedError:
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(0.1)
-                    raise AssertionError(f"JupyterLab stopped while starting:\n{self.log}") from None
+                    raise AssertionError(f"{self._name} stopped while starting:\n{self.log}") from None
             else:
                 return
-        raise AssertionError(f"JupyterLab does not listen after {START_SECONDS} s:\n{self.log}")
+        raise AssertionError(f"{self._name} does not listen after {START_SECONDS} s:\n{self.log}")
 
     def stop(self) -> None:
         """Stop the server; it stops its kernels."""
@@ -79,6 +73,26 @@ class LabServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class LabServer(Server):
+    """A running JupyterLab with a folder and token of its own."""
+
+    def __init__(self, notebook: Path, private: Path) -> None:
+        self.folder = notebook.parent
+        self.token = secrets.token_hex(16)
+        extra = [
+            "--ServerApp.ip=127.0.0.1",
+            "--ServerApp.port_retries=0",
+            "--KernelManager.shutdown_wait_time=2",
+            f"--IdentityProvider.token={self.token}",
+            "--LabApp.expose_app_in_browser=True",
+        ]
+
+        def arguments(port: int) -> list[str]:
+            return command(notebook, browser=False, port=port, extra=extra, as_root=os.geteuid() == 0)
+
+        super().__init__("JupyterLab", arguments, private)
 
 
 def _isolated(private: Path) -> dict[str, str]:
@@ -136,7 +150,7 @@ class LabNotebook:
         kinds = [f'[data-mime-type="application/vnd.jupyter.{kind}"]' for kind in ("error", "stderr")]
         texts = self.page.locator(", ".join(kinds)).all_inner_texts()
         assert finished, f"a cell failed: {texts}"
-        assert texts == []
+        assert texts == [], texts
 
     def kernel(self, expression: str) -> Any:
         """The value of a Python expression in the notebook's kernel; it must be one that JSON can carry.

@@ -4,47 +4,13 @@ import threading
 
 import pytest
 import torch
-from torch import nn
 
 import explorer
-from explorer.data import Data, Images, Normalize
 from explorer.errors import BadInput, ExplorerError, Interrupted, NotReachable, UnknownName
 from explorer.session import Session, in_words
+from explorer.strings import Message
 from explorer.values import Recovery
-
-WAIT = 300  # seconds: generous, only a hang reaches it
-
-
-def tiny_model() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.Conv2d(6, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 3),
-    )
-
-
-def tiny_data() -> Data:
-    draw = torch.Generator().manual_seed(1)
-
-    def images(count: int) -> Images:
-        pixels = torch.rand((count, 1, 8, 8), generator=draw)
-        return Images(pixels, torch.arange(count) % 3, Normalize(0.5, 0.5))
-
-    return Data("noise", ("a", "b", "c"), images(96), images(150), images(30))
-
-
-@pytest.fixture
-def session():
-    made = Session(explorer.load(tiny_model(), data=tiny_data()))
-    yield made
-    made.close()
-    made._worker.idle(WAIT)
+from tests.session.conftest import WAIT, tiny_model
 
 
 def test_it_starts_dense_and_measures_the_reference(session):
@@ -52,7 +18,7 @@ def test_it_starts_dense_and_measures_the_reference(session):
     dense = explorer.evaluate(session.network.model, session.network.data)
     assert session.reference.correct == session.estimate.correct == dense.correct
     assert session.cost == session.dense_cost == explorer.cost(session.graph)
-    assert session.estimate_label == "nothing cut"
+    assert session.estimate_label == Message("label_nothing_cut")
 
 
 def test_a_proposal_gives_what_the_engine_gives(session):
@@ -65,7 +31,7 @@ def test_a_proposal_gives_what_the_engine_gives(session):
     small = explorer.shrink(session.network.model, session.graph, plan)
     small = explorer.recover(small, session.network.data, bn=True)
     assert session.estimate.correct == explorer.evaluate(small, session.network.data).correct
-    assert session.estimate_label == "re-estimated BN"
+    assert session.estimate_label == Message("label_bn")
     torch.testing.assert_close(session.pruned()(session.network.example), small(session.network.example))
 
 
@@ -100,7 +66,8 @@ def test_an_unreachable_budget_is_refused_and_nothing_changes(session):
         ({"keep": float("nan")}, BadInput, "share"),
         ({"colour": "red"}, UnknownName, "criterion"),
         ({"widths": {"nowhere": 3}}, BadInput, "Known"),
-        ({"widths": {"0": 0}}, BadInput, "out of range"),
+        ({"widths": {"0": 0}}, BadInput, "cannot be removed"),
+        ({"widths": {"0": -1}}, BadInput, "out of range"),
         ({"widths": 5}, BadInput, "group"),
         ({"criterion": ["l1"]}, UnknownName, "taylor"),
         ({"recovery": "bn"}, BadInput, "Recovery"),
@@ -160,12 +127,16 @@ def test_after_many_proposals_the_last_one_is_shown(session):
 
 def test_training_tells_its_progress_and_recovers(session):
     session.wait(WAIT)
-    stages = []
-    session.observe(lambda change: stages.append(change.new), "stage")
+    steps = []
+    session.observe(lambda change: steps.append(change.new), "training")
     session.propose(keep=0.6, recovery=Recovery(bn=True, epochs=1))
     assert session.wait(WAIT)
-    assert any("training" in stage for stage in stages)
-    assert session.estimate_label == "trained 1 epoch"
+    assert any(training is not None and 0 < training.step <= training.of for training in steps)
+    assert session.training is None
+    assert session.estimate_label == Message.of("label_trained", epochs=1)
+    small = explorer.shrink(session.network.model, session.graph, session.plan)
+    small = explorer.recover(small, session.network.data, bn=True, epochs=1)
+    torch.testing.assert_close(session.pruned()(session.network.example), small(session.network.example))
 
 
 def test_latency_is_measured_for_dense_and_now_and_forgotten_when_the_plan_changes(session):
@@ -210,15 +181,24 @@ def test_an_interrupt_while_waiting_is_said_in_words(session, monkeypatch):
     def interrupted(timeout=None):
         raise KeyboardInterrupt
 
+    def endless(plan, recovery, check, **_others):
+        while True:
+            check()
+            yield explorer.Estimate("nobody's", 0, 1, 2)
+
     with monkeypatch.context() as patch:
+        patch.setattr(session._live, "estimates", endless)
         patch.setattr(session._worker, "idle", interrupted)
+        patch.setattr(session._desk, "idle", interrupted)
         session.propose(keep=0.5, recovery=Recovery(bn=True, epochs=200))
+        assert session.training is not None
         with pytest.raises(Interrupted, match="Stopped"):
             session.wait()
+    assert session.training is None
     assert session.request.keep == 1.0, "back at the last state that was known fully"
     assert session.plan.widths == {"0": 6, "3": 8}
     assert session.wait(WAIT)
-    assert session.stage == "ready"
+    assert session.stage == Message("stage_ready")
     session.propose(keep=0.5)
     assert session.wait(WAIT)
 
@@ -250,7 +230,7 @@ def test_a_known_ranking_answers_while_another_is_being_scored(session, monkeypa
         assert release.wait(WAIT)
         return explorer.score(*args, **keywords)
 
-    monkeypatch.setattr("explorer.session.score", slow)
+    monkeypatch.setattr("explorer.session.choices.score", slow)
     session.propose(criterion="l1")
     assert scoring.wait(WAIT)
     session.propose(criterion="taylor", keep=0.5)

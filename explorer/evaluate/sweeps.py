@@ -1,0 +1,114 @@
+"""Many plans in a row: what each group is worth alone, and what plans without any insight would have given.
+
+Both are controls for the eye, on a part of the explore images and never with training, so that a sweep takes
+seconds. Accuracies of a sweep are to be compared with each other: all are over the same images.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from explorer.allocate import curve, plan_widths
+from explorer.costs import cost
+from explorer.criteria import score
+from explorer.data import Data, Images
+from explorer.errors import BadInput
+from explorer.evaluate.estimates import Check, as_module, count, nothing, weights_key
+from explorer.evaluate.folding import fold
+from explorer.evaluate.recovery import reestimate_bn
+from explorer.surgery import shrink
+from explorer.values import ChannelGraph, Estimate, Plan, Recovery, Scores, State, SweepPoint, full_plan
+from explorer.zoo.network import Network
+
+SWEEP_IMAGES = 500
+KEEPS = (0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2)
+SEEDS = (0, 1, 2)
+BN = Recovery(bn=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """Evaluates plans of one network on the first `images` explore images."""
+
+    model: nn.Module
+    graph: ChannelGraph
+    data: Data
+    images: Images
+    weights_key: str
+    check: Check
+
+    def estimate(self, plan: Plan, recovery: Recovery) -> Estimate:
+        """The accuracy of a plan after at most a re-estimation of BN statistics."""
+        self.check()
+        recovery = Recovery(bn=recovery.bn and self.data.train is not None)
+        with torch.inference_mode(False):
+            network = shrink(self.model, self.graph, plan)
+            if recovery.bn and self.data.train is not None:
+                reestimate_bn(network, self.data.train, check=self.check)
+        state = State(self.weights_key, plan.key, recovery).key
+        *_, last = count(fold(network, self.graph.folds), self.images, state, check=self.check)
+        return last
+
+
+def _bench(model: nn.Module | Network, graph: ChannelGraph, data: Data, images: int, check: Check) -> _Bench:
+    if not isinstance(data, Data):
+        raise BadInput(
+            f"A sweep needs labelled images as explorer.data.Data, not {type(data).__name__}: load the network "
+            "with data, and pass network.data."
+        )
+    return _Bench(as_module(model), graph, data, data.explore.subset(images), weights_key(model), check)
+
+
+def sensitivity(
+    model: nn.Module | Network,
+    graph: ChannelGraph,
+    data: Data,
+    scores: Scores,
+    images: int = SWEEP_IMAGES,
+    check: Check = nothing,
+) -> Iterator[tuple[str, float]]:
+    """(group id, percentage points of accuracy lost) when that group alone is cut to half its width.
+
+    The scores say which half stays (of an odd width the larger one); BN statistics are re-estimated where the
+    data have training images. Lost against the dense network, on the same first `images` explore images;
+    below 0 where the cut helped. Networks that are cheapest to run come first. `check` is called between
+    batches and may raise. Raises BadInput for scores that are not of this graph, or what is no Data.
+    """
+    bench = _bench(model, graph, data, images, check)
+    halved = {
+        group.id: plan_widths(graph, scores, {group.id: (group.size + 1) // 2}) for group in graph.prunable
+    }
+    dense = bench.estimate(full_plan(graph), Recovery())
+    for group, plan in sorted(halved.items(), key=lambda pair: cost(graph, pair[1]).macs):
+        yield group, 100 * (dense.accuracy - bench.estimate(plan, BN).accuracy)
+
+
+def bands(
+    model: nn.Module | Network,
+    graph: ChannelGraph,
+    data: Data,
+    scores: Scores,
+    budget: str = "macs",
+    recovery: Recovery = BN,
+    images: int = SWEEP_IMAGES,
+    check: Check = nothing,
+) -> Iterator[SweepPoint]:
+    """Plans to compare one's own with, at every share of KEEPS of the `budget` that can be reached.
+
+    "uniform": the same share of every group, the channels chosen by the scores. "random": the same widths,
+    the channels drawn, once for each of SEEDS, so that the two differ in nothing but which channels stay. All
+    uniform ones come first, then seed after seed. Recovery without training: of what is asked for, the
+    re-estimation of BN statistics where the data have training images. On the first `images` explore images.
+    `check` is called between batches and may raise. Raises UnknownName for a budget that does not exist, and
+    BadInput for scores that are not of this graph, or what is no Data.
+    """
+    bench = _bench(model, graph, data, images, check)
+    drawn = [("random", score(bench.model, graph, "random", seed=seed)) for seed in SEEDS]
+    for kind, ranking in [("uniform", scores), *drawn]:
+        plans = curve(graph, ranking, budget, "uniform")
+        for keep in KEEPS:
+            if keep >= plans.lowest:
+                plan = plans.plan(keep)
+                yield SweepPoint(kind, keep, cost(graph, plan), bench.estimate(plan, recovery))

@@ -1,0 +1,195 @@
+"""What of a session goes into files: its state at one moment, and every file that can be made of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from torch import nn
+
+from explorer.costs import cost
+from explorer.errors import ExplorerError
+from explorer.evaluate.live import LiveEvaluation
+from explorer.export.files import write_text
+from explorer.export.html_report import write_report
+from explorer.export.picture import bars, captions, image_name, svg
+from explorer.export.replay import replay_script, replay_session
+from explorer.export.report import Report, make_report
+from explorer.export.writing import export
+from explorer.surgery import prove
+from explorer.values import (
+    ChannelGraph,
+    Estimate,
+    FinalCheck,
+    Latency,
+    Plan,
+    Recovery,
+    Request,
+    State,
+    Visit,
+    full_plan,
+)
+from explorer.zoo import Network
+
+PROVEN_IMAGES = 64
+Progress = Callable[[str], object]
+
+
+class SessionLike(Protocol):
+    """What is read of a session."""
+
+    network: Network
+    graph: ChannelGraph
+    request: Request
+    plan: Plan
+    estimate: Estimate | None
+    visits: tuple[Visit, ...]
+    final_checks: tuple[FinalCheck, ...]
+    latency: tuple[Latency, ...]
+
+    def pruned(self) -> nn.Module:
+        """The network as it is now: shrunk, recovered, in eval mode, not folded."""
+
+
+def unnoticed(stage: str) -> None:
+    """The progress callback that tells nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explored:
+    """One state of a session, and the way to it. `request.recovery` is what was done to the weights.
+
+    `estimate` is the accuracy that the explorer showed of this state, if it was known; `latency` (dense, now)
+    for every batch size that was timed. Final images are never looked at here: of `final_checks` only the
+    one of this state, if there is one, is part of the report.
+    """
+
+    network: Network
+    graph: ChannelGraph
+    request: Request
+    plan: Plan
+    estimate: Estimate | None
+    visits: tuple[Visit, ...]
+    final_checks: tuple[FinalCheck, ...]
+    latency: tuple[Latency, ...]
+
+    @classmethod
+    def of(cls, session: SessionLike) -> "Explored":
+        """The session's state now, without its weights: what is a second's work is done later."""
+        network, graph, estimate = session.network, session.graph, session.estimate
+        plan, request = session.plan, session.request
+        request = replace(request, recovery=recovery_done(network, graph, plan, request))
+        explored = cls(
+            network, graph, request, plan, None, session.visits, session.final_checks, session.latency
+        )
+        known = estimate is not None and estimate.state_key == explored.key
+        return replace(explored, estimate=estimate) if known else explored
+
+    @property
+    def key(self) -> str:
+        """The key that estimates of this state carry."""
+        return State(self.network.weights_key, self.plan.key, self.request.recovery, self.request.seed).key
+
+    @property
+    def at(self) -> int | None:
+        """The number of the visit of this state."""
+        found = [visit.number for visit in self.visits if visit.estimate.state_key == self.key]
+        return found[-1] if found else None
+
+    def replay(self) -> str:
+        """The script that reproduces this state."""
+        return replay_script(
+            self.network, self.graph, self.request, self.plan, self.request.recovery, self.estimate
+        )
+
+    def report(self, model: nn.Module, progress: Progress = unnoticed) -> Report:
+        """The numbers of `model`, this state's network. Raises ExplorerError where its cut is not sound."""
+        progress("proof")
+        data = self.network.data
+        images = self.network.example if data is None else data.explore.inputs(slice(0, PROVEN_IMAGES))
+        proof = prove(self.network.model, self.graph, self.plan, images)
+        if not proof.ok:
+            raise ExplorerError(
+                f"The cut of {self.network.name} failed its proof: the shrunk network's logits are up to "
+                f"{proof.max_difference:.1e} from the masked one's, at a scale of {proof.scale:.3g}. Nothing was "
+                "written. This is a fault of the explorer: please report it."
+            )
+        progress("accuracy")
+        report = make_report(
+            self.network, self.graph, self.plan, model, self.request, proof, batches=(), final=False
+        )
+        check = next((each for each in self.final_checks if each.now.state_key == self.key), None)
+        dense = replace(report.dense, latencies=self.latency[::2])
+        now = replace(report.now, latencies=self.latency[1::2])
+        if check is not None:
+            dense, now = replace(dense, final=check.dense), replace(now, final=check.now)
+        return replace(report, dense=dense, now=now)
+
+
+def recovery_done(network: Network, graph: ChannelGraph, plan: Plan, request: Request) -> Recovery:
+    """What was done to the weights: where nothing was cut, nothing is re-estimated; without training images
+    or batch norm, what there is to do."""
+    if network.data is None or (plan == full_plan(graph) and not request.recovery.epochs):
+        return Recovery()
+    return LiveEvaluation(network, graph, network.data).available(request.recovery)[0]
+
+
+# ---- files -----------------------------------------------------------------------------------------------
+
+
+def write_network(folder: Path, session: SessionLike, progress: Progress = unnoticed) -> list[Path]:
+    """The smaller network as four files, as the command `prune` writes them. Raises as `export` does."""
+    explored, model = _with_weights(session, progress)
+    report = explored.report(model, progress)
+    progress("writing")
+    return list(export(folder, explored.network, explored.graph, explored.plan, model, report).values())
+
+
+def write_html(path: Path, session: SessionLike, progress: Progress = unnoticed) -> Path:
+    """The report as one HTML file. Raises as `write_report` does."""
+    explored, model = _with_weights(session, progress)
+    report = explored.report(model, progress)
+    progress("writing")
+    return write_report(
+        path,
+        explored.network,
+        explored.graph,
+        explored.plan,
+        report,
+        explored.visits,
+        explored.final_checks,
+        explored.at,
+        explored.estimate,
+    )
+
+
+def write_replay(folder: Path, session: SessionLike, progress: Progress = unnoticed) -> list[Path]:
+    """Replay scripts: of the state now, and of all visited states if there are any."""
+    explored = Explored.of(session)
+    progress("writing")
+    name = explored.network.name
+    paths = [write_text(folder / f"{name}_replay.py", explored.replay())]
+    if explored.visits:
+        text = replay_session(explored.network, explored.graph, explored.visits)
+        paths.append(write_text(folder / f"{name}_replay_all.py", text))
+    return paths
+
+
+def write_picture(path: Path, session: SessionLike, progress: Progress = unnoticed) -> Path:
+    """The width bars as SVG, with the accuracy that the explorer showed."""
+    explored = Explored.of(session)
+    progress("writing")
+    graph, plan = explored.graph, explored.plan
+    recovery = explored.request.recovery
+    said = captions(explored.network.name, cost(graph, plan), cost(graph), recovery, explored.estimate)
+    return write_text(path, svg(bars(graph, plan), *said, image_name(explored.network)))
+
+
+def _with_weights(session: SessionLike, progress: Progress) -> tuple[Explored, nn.Module]:
+    """One state and its network, although the session may move on meanwhile."""
+    progress("weights")
+    while True:
+        plan, request = session.plan, session.request
+        explored, model = Explored.of(session), session.pruned()
+        if (session.plan, session.request) == (plan, request):
+            return explored, model

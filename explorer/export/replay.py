@@ -1,0 +1,267 @@
+"""Replay scripts: what was done in the explorer as a short Python file of the public API, with what it showed.
+
+They prove themselves: each prints what it finds, and whether that is what the explorer showed.
+"""
+
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from explorer.costs import cost as cost_of
+from explorer.data.bundled import BundledImages
+from explorer.errors import BadInput
+from explorer.graph.checks import check_plan
+from explorer.values import ChannelGraph, Cost, Estimate, Plan, Recovery, Request, Visit
+from explorer.zoo import Network
+from explorer.zoo.networks import NETWORKS
+
+LINE = 110
+FOLDED = (
+    "The explorer folds batch norm into the convolutions before it counts, and this script does not: an image "
+    "between two classes may fall the other way."
+)
+NOT_COUNTED = "The explorer had not counted the accuracy to its end."
+STATE = '''\
+"""{about}"""
+
+{load}
+graph = explorer.trace(net.model, net.example)
+{score}
+{cut}
+small = explorer.shrink(net.model, graph, plan)
+{recover}
+cost = explorer.cost(graph, plan)
+{remark}
+{count}
+
+{shown}
+found = {found}
+print(found, "as the explorer showed" if found == shown else f"but the explorer showed {{shown}}")
+'''
+SESSION = '''\
+"""{about}"""
+
+from functools import cache
+
+{load}
+graph = explorer.trace(net.model, net.example)
+
+# For every state: how channels are ranked, what is kept, what is done to the weights after cutting, and
+# what the explorer showed.
+STATES = [
+{states}]
+
+
+@cache
+def ranked(criterion, seed):
+    return explorer.score(net, graph, criterion, seed=seed)
+
+
+{remark}
+everything = []
+for state in STATES:
+    scores, cut, shown = ranked(**state["rank"]), state["cut"], state["shown"]
+    by_hand = "keep" not in cut
+    plan = (explorer.plan_widths if by_hand else explorer.allocate)(graph, scores, **cut)
+    small = explorer.shrink(net.model, graph, plan)
+    small = explorer.recover(small, net.data, **state["recover"])
+    cost = explorer.cost(graph, plan)
+    correct = explorer.evaluate(small, net.data).correct
+    found = {found}
+    everything.append(found)
+    same = "as the explorer showed" if found == shown else f"but the explorer showed {{shown}}"
+    print(state["name"], found, same)
+'''
+FOUND = '{"plan": plan.key, "macs": cost.macs, "params": cost.params, "correct": correct}'
+
+
+def replay_script(
+    network: Network,
+    graph: ChannelGraph,
+    request: Request,
+    plan: Plan,
+    recovery: Recovery,
+    estimate: Estimate | None,
+) -> str:
+    """The script that reproduces one state: the plan that answered `request`, with `recovery` done to it.
+
+    It ends with two dictionaries: `shown` (the plan's key, MACs, parameters and, if `estimate` is complete,
+    the correct explore images; else None) and `found`. They are equal where it succeeds. A bundled network
+    on its own images is loaded by name; for any other there are lines such as `model = ...` to fill in.
+    Raises BadInput for a plan that is not of this graph.
+    """
+    check_plan(graph, plan)
+    counted = estimate is not None and estimate.done
+    cost = cost_of(graph, plan)
+    recover = {"bn": recovery.bn, "epochs": recovery.epochs, "seed": request.seed}
+    return STATE.format(
+        about=_about(
+            f"{network.name}, {_share(graph, cost)} of its MACs: a state of Pruning Explorer, done again."
+        ),
+        load=_loading(network),
+        score=_call(
+            "scores = explorer.score", ("net", "graph", _literal(request.criterion)), {"seed": request.seed}
+        ),
+        cut=_call(
+            f"plan = explorer.{'plan_widths' if by_hand(graph, request) else 'allocate'}",
+            ("graph", "scores"),
+            _cut(graph, request),
+        ),
+        recover=(
+            _call("small = explorer.recover", ("small", "net.data"), recover)
+            if recovery != Recovery()
+            else "# Nothing is done to the weights after cutting."
+        ),
+        remark=_comment(f"The explorer showed {estimate}. {FOLDED}" if counted else NOT_COUNTED),
+        count=f"correct = {'explorer.evaluate(small, net.data).correct' if counted else None}",
+        shown=f"shown = {_literal(_shown(plan, cost, estimate), before=8)}",
+        found=FOUND,
+    )
+
+
+def replay_session(network: Network, graph: ChannelGraph, visits: Sequence[Visit]) -> str:
+    """The script that reproduces the visited states in order: a list of settings, and one loop.
+
+    `everything` ends as the list of what was found, a dictionary as in `replay_script` for every state.
+    Raises BadInput without visits.
+    """
+    if not visits:
+        raise BadInput(
+            "No state was visited yet, so there is nothing to replay: wait until an accuracy is complete."
+        )
+    return SESSION.format(
+        about=_about(
+            f"{network.name}: the states that were visited in Pruning Explorer, done again in order."
+        ),
+        load=_loading(network),
+        states="".join(_entry(graph, visit) for visit in visits),
+        remark=_comment(FOLDED),
+        found=FOUND,
+    )
+
+
+def by_hand(graph: ChannelGraph, request: Request) -> bool:
+    """Whether the request gives the width of every group, so that its `keep` asks for nothing."""
+    return bool(request.stay) or 0 < len(graph.prunable) == len(request.widths)
+
+
+def _cut(graph: ChannelGraph, request: Request) -> dict[str, object]:
+    """The keywords of allocate, or of plan_widths."""
+    if by_hand(graph, request):
+        widths = {**dict(request.stay), **dict(request.widths)}
+        return {"widths": {group.id: widths[group.id] for group in graph.prunable if group.id in widths}}
+    chosen: dict[str, object] = {
+        "keep": request.keep,
+        "cost": request.cost,
+        "allocation": request.allocation,
+    }
+    if request.widths:
+        chosen["widths"] = dict(request.widths)
+    if request.minimum > 1:
+        chosen["minimum"] = request.minimum
+    return chosen
+
+
+def _shown(plan: Plan, cost: Cost, estimate: Estimate | None) -> dict[str, object]:
+    correct = estimate.correct if estimate is not None and estimate.done else None
+    return {"plan": plan.key, "macs": cost.macs, "params": cost.params, "correct": correct}
+
+
+def _entry(graph: ChannelGraph, visit: Visit) -> str:
+    """One state of STATES, with its accuracy as a comment."""
+    request, recovery = visit.request, visit.recovery
+    parts = {
+        "name": visit.name or f"state {visit.number}",
+        "rank": {"criterion": request.criterion, "seed": request.seed},
+        "cut": _cut(graph, request),
+        "recover": {"bn": recovery.bn, "epochs": recovery.epochs, "seed": request.seed},
+        "shown": _shown(visit.plan, visit.cost, visit.estimate),
+    }
+    lines = [
+        f"        {_literal(name)}: {_literal(part, 8, len(name) + 4)},\n" for name, part in parts.items()
+    ]
+    return (
+        f"    # {visit.estimate}; {_share(graph, visit.cost)} of the MACs; {recovery.label}\n"
+        f"    {{\n{''.join(lines)}    }},\n"
+    )
+
+
+# ---- loading ---------------------------------------------------------------------------------------------
+
+
+def _loading(network: Network) -> str:
+    """Imports, and the lines that make `net`."""
+    bundled = network.source is not None and network.name in NETWORKS
+    source, data = _literal(network.name) if bundled else "model", network.data
+    lines, arguments, keywords = [], [source], []
+    if not bundled:
+        lines.append("model = ...  # fill in: your network, with the weights that it had in the explorer")
+    if data is not None and not (bundled and isinstance(data.explore, BundledImages)):
+        splits = {"train": data.train, "explore": data.explore, "final": data.final}
+        counts = ", ".join(f"{len(images):,} {name}" for name, images in splits.items() if images is not None)
+        lines.append("data = ...  # fill in: your images, as you passed them to the explorer")
+        lines += [
+            f"# {line}" for line in textwrap.wrap(f"(It had {counts} images of {data.name}.)", LINE - 2)
+        ]
+        arguments.append("data")
+    shape = tuple(network.example.shape)
+    if data is None or tuple(data.explore.inputs(slice(0, 1)).shape) != shape:
+        keywords.append(f"example=torch.zeros({', '.join(map(str, shape))}, dtype={network.example.dtype})")
+    lines.append(f"net = explorer.load({', '.join([*arguments, *keywords])})")
+    lines += [
+        f"if net.weights_key != {_literal(network.weights_key)}:",
+        '    print("These are not the weights that the explorer had.")',
+    ]
+    imports = "import torch\n\nimport explorer" if keywords else "import explorer"
+    return "\n".join([imports, "", *lines])
+
+
+# ---- Python as text --------------------------------------------------------------------------------------
+
+
+def _about(sentence: str) -> str:
+    """A docstring's text: the name in it may be any."""
+    return sentence.replace("\\", "\\\\").replace('"', "'")
+
+
+def _comment(sentence: str) -> str:
+    return textwrap.fill(sentence, LINE, initial_indent="# ", subsequent_indent="# ")
+
+
+def _share(graph: ChannelGraph, cost: Cost) -> str:
+    return f"{cost.macs / (cost_of(graph).macs or 1) * 100:.1f} %"
+
+
+def _call(function: str, positional: Iterable[str], keywords: Mapping[str, object]) -> str:
+    """A call on one line, or with an argument per line."""
+    given = [*positional, *(f"{name}={_literal(value)}" for name, value in keywords.items())]
+    if len(line := f"{function}({', '.join(given)})") <= LINE:
+        return line
+    named = [f"{name}={_literal(value, 4, len(name) + 1)}" for name, value in keywords.items()]
+    return f"{function}(\n" + "".join(f"    {each},\n" for each in [*positional, *named]) + ")"
+
+
+def _literal(value: object, indent: int = 0, before: int = LINE * -100) -> str:
+    """A value as Python text; a mapping that does not fit behind `before` characters goes on further lines."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, Mapping):
+        return f"{value:_}" if type(value) is int else repr(value)
+    items = [f"{_literal(name)}: {_literal(each)}" for name, each in value.items()]
+    if indent + before + len(line := f"{{{', '.join(items)}}}") + 1 <= LINE:
+        return line
+    pad = " " * indent
+    if any(isinstance(each, Mapping) for each in value.values()):
+        items = [f"{_literal(k)}: {_literal(each, indent + 4, len(k) + 4)}" for k, each in value.items()]
+    return "{\n" + "".join(f"{pad}    {row}\n" for row in _rows(items, LINE - indent - 4)) + pad + "}"
+
+
+def _rows(items: Iterable[str], room: int) -> Iterator[str]:
+    """Items with their commas, as many on a line as fit."""
+    row = ""
+    for item in items:
+        if row and len(row) + len(item) + 2 > room:
+            yield row
+            row = ""
+        row += f"{' ' if row else ''}{item},"
+    yield row

@@ -1,0 +1,138 @@
+"""The bars in words: names beside them, explanations under the pointer, sentences for screen readers."""
+
+from html import escape
+
+from explorer.figures.rows import Layout, Row, Section
+from explorer.figures.shown import Shown, kept, percents
+from explorer.strings import Strings
+from explorer.values import Plan
+
+LABEL_PITCH = 13.0  # a line of 13 px text
+ROOMY = 31.0  # a section of that height has room for two lines
+LETTERS = 13  # of a name that have room beside the bars
+
+
+def hover(row: Row, shown: Shown, strings: Strings) -> dict[str, object]:
+    """What stands beside the pointer in a layer's row, as HTML."""
+    lines = [row.words, strings("bars_kept", kept=kept(row, shown.plan), size=row.size)]
+    if shown.macs and shown.dense_macs:
+        now, dense = shown.macs[row.place] / 1e6, shown.dense_macs[row.place] / 1e6
+        lines.append(strings("bars_macs", now=f"{now:,.3g}", dense=f"{dense:,.3g}"))
+    if not row.prunable:
+        lines.append(strings("bars_fixed", reason=row.reason or strings("bars_no_group")))
+    elif shown.plan.widths[row.group] == 0:
+        lines.append(strings("bars_removed"))
+    if row.prunable and row.tied:
+        lines.append(_tied(row, strings))
+    if row.group in shown.locked:
+        lines.append(strings("bars_locked"))
+    elif row.group in shown.pinned:
+        lines.append(strings("bars_pinned"))
+    if row.group in shown.lost:
+        lines.append(strings("bars_lost", points=f"{shown.lost[row.group]:.1f}"))
+    return {"low": row.bottom, "high": row.top, "html": _html(row.name, lines)}
+
+
+def fold_hover(section: Section, shown: Shown, strings: Strings) -> dict[str, object]:
+    """What stands beside the pointer in the row of a folded block, as HTML."""
+    layers = section.block.end - section.block.first
+    if section.groups:
+        lines = [
+            strings("bars_fold", layers=layers, **percents(section, shown)),
+            strings("bars_fold_help"),
+        ]
+    else:
+        lines = [strings("bars_fold_fixed", layers=layers)]
+    if losses := [shown.lost[group] for group in section.groups if group in shown.lost]:
+        lines.append(strings("bars_lost_most", points=f"{max(losses):.1f}"))
+    return {"low": section.bottom, "high": section.top, "html": _html(section.block.name, lines)}
+
+
+def _html(title: str, lines: list[str]) -> str:
+    return "<br>".join([f"<b>{escape(title)}</b>", *map(escape, lines)])
+
+
+def _tied(row: Row, strings: Strings) -> str:
+    if len(row.tied) <= 4:
+        return strings("bars_tied", names=", ".join(row.tied))
+    return strings("bars_tied_more", names=", ".join(row.tied[:3]), count=len(row.tied) + 1)
+
+
+def labels(layout: Layout, plan: Plan, strings: Strings) -> list[dict[str, object]]:
+    """Names of the sections with their channels below, and of the image; no room, no label."""
+    last = layout.image_top / 2
+    found: list[dict[str, object]] = [{"y": last, "bold": "", "plain": strings("bars_image")}]
+    for section in layout.sections:
+        roomy = section.opened and section.top - section.bottom >= ROOMY
+        below = _section_count(layout, section, plan, strings) if roomy else ""
+        name_at = section.middle + (0.6 * LABEL_PITCH if below else 0.0)
+        lowest = name_at - (1.2 * LABEL_PITCH if below else 0.0)
+        if lowest - last < 0.9 * LABEL_PITCH:
+            continue
+        found.append({"y": name_at, "bold": _title(layout, section), "plain": ""})
+        if below:
+            found.append({"y": lowest, "bold": "", "plain": below})
+        last = name_at
+    return found
+
+
+def _title(layout: Layout, section: Section) -> str:
+    """The section's name as far as there is room for; a triangle says that a click folds or unfolds it."""
+    name = section.block.name
+    if not layout.foldable:
+        return _shorten(name, LETTERS)
+    sign = ("▾ " if section.opened else "▸ ") if section.block.blocks else ""
+    return sign + _shorten(name, LETTERS - len(sign))
+
+
+def _shorten(name: str, room: int) -> str:
+    """The last part of a module's name if the whole one is too long."""
+    if len(name) <= room:
+        return name
+    tail = name.rpartition(".")[2]
+    return f"…{tail}" if len(tail) < room else f"{tail[: room - 1]}…"
+
+
+def _section_count(layout: Layout, section: Section, plan: Plan, strings: Strings) -> str:
+    """Width of the band that ties most of the section's layers, else of all its groups together."""
+    banded = any(band.group == section.main for band in layout.bands)
+    groups = [section.main] if banded else list(section.groups)
+    if not section.groups:
+        return ""
+    kept_units = sum(plan.widths[group] for group in groups)
+    return strings("bars_of", kept=kept_units, size=sum(len(plan.keep[group]) for group in groups))
+
+
+def describe(layout: Layout, shown: Shown, strings: Strings) -> list[str]:
+    """The chart in sentences, bottom to top."""
+    sentences = [strings("bars_say_image", channels=layout.image_channels)]
+    entries = [(row.bottom, _say(row, shown, strings)) for row in layout.rows]
+    entries += [(s.bottom, [_say_fold(s, shown, strings)]) for s in layout.sections if s.folded]
+    for _bottom, said in sorted(entries, key=lambda entry: entry[0]):
+        sentences += said
+    return sentences
+
+
+def _say(row: Row, shown: Shown, strings: Strings) -> list[str]:
+    if not row.prunable:
+        reason = row.reason or strings("bars_no_group")
+        return [strings("bars_say_fixed", name=row.name, size=row.size, reason=reason)]
+    counts = {"name": row.name, "kept": kept(row, shown.plan), "size": row.size}
+    if row.tied:
+        said = [strings("bars_say_tied", names=", ".join(row.tied), **counts)]
+    else:
+        said = [strings("bars_say", **counts)]
+    if row.group in shown.locked:
+        said.append(strings("bars_say_locked", name=row.name))
+    elif row.group in shown.pinned:
+        said.append(strings("bars_say_pinned", name=row.name))
+    if row.group in shown.lost and not row.thin:
+        said.append(strings("bars_say_lost", name=row.name, points=f"{shown.lost[row.group]:.1f}"))
+    return said
+
+
+def _say_fold(section: Section, shown: Shown, strings: Strings) -> str:
+    values = {"name": section.block.name, "layers": section.block.end - section.block.first}
+    if not section.groups:
+        return strings("bars_say_fold_fixed", **values)
+    return strings("bars_say_fold", **values, **percents(section, shown))

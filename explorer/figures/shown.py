@@ -1,0 +1,48 @@
+"""What the bars show: two plans, the selection, and what is known of every layer and group."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from explorer.figures.rows import Row, Section
+from explorer.values import Plan
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the bars show. `layer` and `selection` are the selected layer's name and its group's id; `macs` and
+    `dense_macs` are per layer, in the graph's order, or empty; `lost` are points of accuracy per group."""
+
+    plan: Plan
+    reference: Plan
+    selection: str = ""
+    layer: str = ""
+    pinned: Collection[str] = ()
+    locked: Collection[str] = ()
+    macs: tuple[int, ...] = ()
+    dense_macs: tuple[int, ...] = ()
+    lost: Mapping[str, float] = field(default_factory=dict)
+
+    def share(self, group: str) -> float:
+        """Kept share of a prunable group's units."""
+        return self.plan.widths[group] / len(self.plan.keep[group])
+
+
+def kept(row: Row, plan: Plan) -> int:
+    """How many of a layer's output channels the plan keeps."""
+    count = row.fixed
+    for group, units in row.parts:
+        count += int(plan.keep[group][units].sum()) if group in plan.keep else len(units)
+    return count
+
+
+def shares(section: Section, shown: Shown) -> tuple[float, float, float]:
+    """Smallest, median and largest kept share of a folded block's groups."""
+    each = [shown.share(group) for group in section.groups] or [1.0]
+    return min(each), median(each), max(each)
+
+
+def percents(section: Section, shown: Shown) -> dict[str, int]:
+    """The same in whole percent, by the names "low", "median" and "high"."""
+    low, middle, high = shares(section, shown)
+    return {"low": round(100 * low), "median": round(100 * middle), "high": round(100 * high)}

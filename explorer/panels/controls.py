@@ -1,0 +1,63 @@
+"""What the controls cannot do as ipywidgets, as a script of the page: shortcuts, popovers, pressed states."""
+
+from bokeh.models import CustomJS
+
+from explorer.strings import Strings
+
+
+def controls_script(strings: Strings) -> CustomJS:
+    """A script for `document_ready`.
+
+    Ctrl+Z and Ctrl+Shift+Z press undo and redo, except where text is typed; Escape and a press elsewhere close
+    popovers. Toggles and tabs tell screen readers whether they are pressed, which ipywidgets shows by colour only.
+    """
+    return CustomJS(
+        args={"undo": strings("undo"), "redo": strings("redo"), "tabs": strings("tabs")}, code=_CONTROLS
+    )
+
+
+_CONTROLS = """
+const TYPED = "textarea, input:not([type=checkbox])"
+
+const tell = (root) => {
+  for (const button of root.querySelectorAll("button.widget-toggle-button")) {
+    const on = String(button.classList.contains("mod-active"))
+    const name = button.closest(".pe-tabs") ? "aria-selected" : "aria-pressed"
+    if (button.getAttribute(name) !== on) button.setAttribute(name, on)
+  }
+}
+
+const prepare = (root, {undo, redo, tabs}) => {
+  const press = (button) => root.querySelector(button)?.click()
+  const close = (spared) => {
+    for (const opener of root.querySelectorAll(".pe-opener.mod-active")) {
+      if (!opener.parentElement.contains(spared)) opener.click()
+    }
+  }
+  root.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close(null)
+    const undoes = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z"
+    if (!undoes || event.target.closest(TYPED)) return
+    event.preventDefault()
+    press(event.shiftKey ? ".pe-redo" : ".pe-undo")
+  })
+  root.addEventListener("pointerdown", (event) => close(event.target))
+  root.querySelector(".pe-undo")?.setAttribute("aria-label", undo)
+  root.querySelector(".pe-redo")?.setAttribute("aria-label", redo)
+  const list = root.querySelector(".pe-tabs button")?.parentElement
+  list?.setAttribute("role", "tablist")
+  list?.setAttribute("aria-label", tabs)
+  for (const tab of list?.children ?? []) tab.setAttribute("role", "tab")
+  const watch = new MutationObserver(() => tell(root))
+  watch.observe(root, {subtree: true, childList: true, attributes: true, attributeFilter: ["class"]})
+  tell(root)
+}
+
+export default (labels) => {
+  for (const root of document.querySelectorAll(".pruning-explorer")) {
+    if (root.dataset.peControls) continue
+    root.dataset.peControls = "true"
+    prepare(root, labels)
+  }
+}
+"""

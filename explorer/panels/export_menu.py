@@ -1,0 +1,106 @@
+"""Export: what is seen as files in a folder of the reader's, written beside the explorer."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipywidgets import HTML, Button, HBox, Text
+
+from explorer.panels.binding import Binding
+from explorer.panels.popover import Popover
+from explorer.strings import Strings
+
+if TYPE_CHECKING:
+    from explorer.evaluate.worker import LatestWins
+    from explorer.session import Session
+
+KINDS = ("network", "report", "replay", "picture")
+Job = tuple[str, Path]
+Said = str | Sequence[Path]
+"""A stage of the work, or what was written."""
+
+
+class ExportMenu(Popover):
+    """A button for each kind of export, and what came of the last one. `buttons` are by kind.
+
+    A network that did not come with the explorer cannot be written as a file of Python: that button is
+    disabled, and says why.
+    """
+
+    def __init__(self, session: "Session", strings: Strings) -> None:
+        self._session, self._strings = session, strings
+        self._worker: LatestWins[Job, Said] | None = None
+        name = session.network.name
+        self.folder = Text(
+            value=f"{name}_pruned",
+            description=strings("export_folder"),
+            tooltip=strings("export_folder_help"),
+            continuous_update=False,
+            style={"description_width": "initial"},
+        ).add_class("pe-export-folder")
+        self.buttons = {kind: Button(description=strings(f"export_{kind}")) for kind in KINDS}
+        self.answer = HTML().add_class("pe-export-answer")
+        carried = session.network.source is not None
+        self.buttons["network"].disabled = not carried
+        helps = {kind: strings(f"export_{kind}_help", name=name) for kind in KINDS}
+        if not carried:
+            helps["network"] = strings("export_network_own")
+        rows = [
+            HBox([button, HTML(f'<span class="pe-soft">{escape(helps[kind])}</span>')]).add_class(
+                "pe-export-row"
+            )
+            for kind, button in self.buttons.items()
+        ]
+        super().__init__(strings("export"), strings("export_help"), [self.folder, *rows, self.answer])
+        self.add_class("pe-export")
+        self.binding = Binding(session)
+        for kind, button in self.buttons.items():
+            button.on_click(lambda _button, kind=kind: self.binding.act(self._start, kind))
+
+    def close(self) -> None:
+        """Stop writing, and remove the widgets."""
+        if "_worker" in vars(self) and self._worker is not None:
+            self._worker.close()
+        super().close()
+
+    def _start(self, kind: str) -> None:
+        from explorer.evaluate.worker import LatestWins
+
+        if self._worker is None:
+            self._worker = LatestWins(self._work, self._tell, self._failed)
+        folder = Path(self.folder.value.strip() or f"{self._session.network.name}_pruned").expanduser()
+        self._say(self._strings("export_stage_weights"))
+        self._worker.submit((kind, folder.absolute()))
+
+    # ---- the worker thread ------------------------------------------------------------------------------
+
+    def _work(self, job: Job, publish: Callable[[Said], None], _check: Callable[[], None]) -> None:
+        from explorer.export import check_folder, explored
+
+        kind, folder = job
+        check_folder(folder)  # before the work, not after it
+        session: Any = self._session
+        name = session.network.name
+        if kind == "network":
+            publish(explored.write_network(folder, session, publish))
+        elif kind == "report":
+            publish([explored.write_html(folder / f"{name}_report.html", session, publish)])
+        elif kind == "replay":
+            publish(explored.write_replay(folder, session, publish))
+        else:
+            publish([explored.write_picture(folder / f"{name}_widths.svg", session, publish)])
+
+    def _tell(self, job: Job, said: Said) -> None:
+        if isinstance(said, str):
+            self._say(self._strings(f"export_stage_{said}"))
+            return
+        names = ", ".join(path.name for path in said)
+        self._say(self._strings("export_written", folder=job[1], names=names))
+
+    def _failed(self, _job: Job, error: BaseException) -> None:
+        self._session.report(error)
+        self._say(self._session.error, role="alert")
+
+    def _say(self, sentence: str, role: str = "status") -> None:
+        self.answer.value = f'<p role="{role}">{escape(sentence)}</p>'

@@ -1,0 +1,82 @@
+"""What the images tab lets a worker thread do: a page of small images, and a look into one image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from explorer.figures import gallery
+from explorer.figures.pictures import photograph
+from explorer.panels.image_look import Look
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from explorer.data import Data
+    from explorer.session import Session
+    from explorer.values import Outcomes, Plan
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the gallery: positions of the images, and how many stand side by side."""
+
+    outcomes: Outcomes
+    images: tuple[int, ...]
+    across: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One image to look into, and the layer whose maps are wanted ("" for none)."""
+
+    outcomes: Outcomes
+    plan: Plan
+    image: int
+    layer: str
+
+
+class ImageWork:
+    """Does both jobs for one session with images; remembers the pruned network of the latest outcomes."""
+
+    def __init__(self, session: Session, data: Data) -> None:
+        self._session, self._data = session, data
+        self._pruned: tuple[Outcomes, nn.Module] | None = None
+
+    def __call__(
+        self, job: Page | Opened, publish: Callable[[str | Look], None], check: Callable[[], None]
+    ) -> None:
+        """A page's sheet (see `gallery.sheet`) or a look, published; for `LatestWins`."""
+        if isinstance(job, Opened):
+            publish(self._look(job, check))
+        else:
+            pixels = self._data.explore.pixels
+            images = [photograph(pixels[image].numpy()) for image in job.images]
+            publish(gallery.sheet(images, job.across))
+
+    def _look(self, job: Opened, check: Callable[[], None]) -> Look:
+        from explorer.observe.answers import top_classes
+        from explorer.observe.maps import compare
+
+        session = self._session
+        if self._pruned is None or self._pruned[0] is not job.outcomes:
+            self._pruned = job.outcomes, session.pruned()
+        check()
+        dense, pruned = session.network.model, self._pruned[1]
+        images = self._data.explore
+        inputs = images.inputs(slice(job.image, job.image + 1))
+        layers = [layer.name for layer in session.graph.layers]
+        maps = None
+        if job.layer in layers:
+            layer = layers.index(job.layer)
+            maps = compare(dense, pruned, session.graph, job.plan, layer, inputs, inputs, check)
+        return Look(
+            picture=photograph(images.pixels[job.image].numpy()),
+            label=int(images.labels[job.image]),
+            names=self._data.classes,
+            dense=top_classes(dense, inputs)[0],
+            now=top_classes(pruned, inputs)[0],
+            layer=job.layer,
+            maps=maps,
+        )

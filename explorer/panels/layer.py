@@ -1,0 +1,252 @@
+"""The layer tab: the selected layer's width, the importance of its channels, what they answer, what comes after."""
+
+from collections import Counter
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from bokeh.models import Column, Row, Spacer
+from ipywidgets import HTML, BoundedIntText, Dropdown, HBox, ToggleButton, VBox
+
+from explorer.figures import importance, lens
+from explorer.figures.importance import Importance
+from explorer.figures.palette import theme_script
+from explorer.figures.rows import words
+from explorer.figures.view import update
+from explorer.panels.binding import Binding
+from explorer.panels.bokeh_document import BokehDocument
+from explorer.panels.layer_drag import Gestures
+from explorer.panels.layer_lower import Lower, choice_of
+from explorer.panels.page import keys_script
+from explorer.panels.words import shown as visible
+from explorer.panels.words import tag
+from explorer.strings import Strings
+from explorer.values import ChannelGraph, ChannelGroup
+
+if TYPE_CHECKING:
+    from explorer.session import Session
+
+TITLE, CAPTION, BELOW = 27.0, 21.0, 25.0  # pixels: lines of widgets above the charts
+LENS_RIGHT = 242.0  # pixels: fields beside the lens
+
+
+class LayerPane(VBox):
+    """One layer: lens, importance, and below them its channels or the next layer, computed on a worker thread."""
+
+    def __init__(self, session: "Session", strings: Strings, scale: float = 1.0) -> None:
+        self._session, self._strings = session, strings
+        self._names = [layer.name for layer in session.graph.layers]
+        self._gesture: int | None = None  # the drag that the browser shows before we do
+        self._lens, self._importance = lens.build(scale), importance.build(scale)
+        self.lower = Lower(session, strings, self._told, scale)
+        self._drag = Gestures(self._lens, self._importance, self.lower.view, self._moved, self._hovered)
+        figures = [view.root for view in (self._lens, self._importance, self.lower.view)]
+        root = _arranged(self._lens.root, self._importance.root, self.lower.view.root, scale)
+        scripts = theme_script(root), keys_script(strings, figures)
+        self.document = BokehDocument(root, scripts, self._drag.heard)
+        self.documents = (self.document,)
+        self._make_widgets()
+        self.binding = binding = Binding(session)
+        binding.render(self._render, "plan", "request", "scores", "selection", "layer", "reference_plan")
+        binding.render(self._render_lower, "plan", "layer", "current", "estimate")
+        for widget, act in self._gestures():
+            binding.gesture(widget, "value", act)
+        title = HBox([self.layer, self.shape]).add_class("pe-layer-title")
+        width = HBox([self.width, self.size, self.pin, self.lock]).add_class("pe-layer-lens")
+        caption = HBox([self.caption, self.chart]).add_class("pe-layer-caption")
+        lower = self.lower.choice, self.lower.strip, self.lower.next
+        super().__init__([self.document, title, width, self.reason, caption, *lower, self.summary])
+        self.add_class("pe-layer-pane")
+
+    def _make_widgets(self) -> None:
+        say = self._strings
+        options = [(name, place) for place, name in enumerate(self._names)]
+        self.layer = Dropdown(options=options, tooltip=say("layer_choose_help")).add_class("pe-layer-name")
+        self.shape = HTML().add_class("pe-layer-shape")
+        self.width = BoundedIntText(min=0, max=1, tooltip=say("layer_width_help"))
+        self.size = HTML().add_class("pe-layer-of")
+        self.pin = ToggleButton(description=say("layer_pin"), tooltip=say("layer_pin_help"))
+        self.lock = ToggleButton(description=say("layer_lock"), tooltip=say("layer_lock_help"))
+        self.reason = HTML().add_class("pe-layer-reason")
+        self.caption = HTML().add_class("pe-layer-ranking")
+        self.chart = choice_of(
+            {
+                "histogram": (say("layer_chart_histogram"), say("layer_chart_histogram_help")),
+                "sorted": (say("layer_chart_sorted"), say("layer_chart_sorted_help")),
+            }
+        )
+        self.summary = HTML().add_class("pe-hidden")
+
+    def _gestures(self) -> tuple[tuple[Any, Callable[[Any], None]], ...]:
+        session, lower = self._session, self.lower
+        own = self.chart, lower.below, lower.channel, lower.image
+        return (
+            (self.layer, self._choose),
+            (self.width, lambda width: session.drag({self._prunable.id: width})),
+            (self.pin, lambda on: session.pin(self._prunable.id, on)),
+            (self.lock, lambda on: session.lock(self._prunable.id, on)),
+            *((widget, lambda _value: self.binding.refresh()) for widget in own),
+        )
+
+    # ---- what the session says ---------------------------------------------------------------------------
+
+    @property
+    def _place(self) -> int:
+        """The selected layer's number; the first one while none is selected."""
+        return self._names.index(self._session.layer) if self._session.layer in self._names else 0
+
+    @property
+    def _group(self) -> ChannelGroup | None:
+        return _main_group(self._session.graph, self._place)
+
+    @property
+    def _prunable(self) -> ChannelGroup:
+        """The selected layer's group, while there are widgets that change its width."""
+        group = self._group
+        assert group is not None
+        return group
+
+    def _choose(self, place: int) -> None:
+        group = _main_group(self._session.graph, place)
+        self._session.select(group.id if group else "", self._names[place])
+
+    def _render(self) -> None:
+        session, say, group = self._session, self._strings, self._group
+        layer = session.graph.layers[self._place]
+        self.layer.value = self._place
+        self.shape.value = tag("pe-soft", words(layer))
+        prunable = group is not None and group.prunable
+        size = group.size if prunable and group else 0
+        width = session.plan.widths[group.id] if prunable and group else 0
+        reference = session.reference_plan.widths[group.id] if prunable and group else 0
+        self._render_width(group, size, width)
+        shown, message = self._importance_of(group)
+        with self.document.batch():
+            tables = importance.columns(shown, say, message)
+            if self._gesture is None:
+                update(self._lens, lens.columns(size, width, reference))
+                update(self._importance, tables)
+            else:  # the browser draws the rest of a drag itself, ahead of us
+                update(self._importance, {"labels": tables["labels"]})
+            here = {"group": [group.id], "size": [size]} if size and group else {"group": [], "size": []}
+            if self._drag.target.data != here:
+                self._drag.target.data = here
+        self.caption.value = self._ranking(shown)
+        self._summarise()
+
+    def _render_width(self, group: ChannelGroup | None, size: int, width: int) -> None:
+        request, say = self._session.request, self._strings
+        for widget in (self.width, self.size, self.pin, self.lock):
+            visible(widget, bool(size))
+        visible(self.reason, not size)
+        if not size or group is None:
+            reason = group.reason if group else say("layer_no_group")
+            self.reason.value = tag("pe-soft", say("layer_fixed", reason=reason), reason)
+            return
+        self.width.max = max(self.width.value, size)
+        self.width.value = width
+        self.width.max = size
+        tied = len(group.layers)
+        of = tag("", say("layer_of", size=size))
+        moves = tag("pe-soft pe-tiny", say("layer_tied", count=tied), ", ".join(group.layers))
+        self.size.value = f'<div class="pe-line">{of}{moves if tied > 1 else ""}</div>'
+        self.pin.value = group.id in dict(request.widths)
+        self.lock.value = group.id in request.locked
+
+    def _importance_of(self, group: ChannelGroup | None) -> tuple[Importance | None, str]:
+        """What the chart shows, or why it shows nothing."""
+        scores, say = self._session.scores, self._strings
+        if group is None or not group.prunable:
+            return None, say("layer_all_stay")
+        if scores is None or group.id not in scores.by_group:
+            return None, say("layer_no_scores")
+        layer, index = self._session.graph.layers[self._place], self._session.graph.index[group.id]
+        channels = [-1] * group.size
+        for channel, (place, unit) in enumerate(layer.out_units.tolist()):
+            if place == index and channels[unit] < 0:
+                channels[unit] = channel
+        keep = self._session.plan.keep[group.id]
+        return Importance(scores.by_group[group.id], keep, self.chart.value, tuple(channels)), ""
+
+    def _ranking(self, shown: Importance | None) -> str:
+        """Which scores these are, their range in the tooltip."""
+        scores, say = self._session.scores, self._strings
+        if shown is None or scores is None:
+            return tag("pe-soft", say("layer_importance_none"))
+        label = say.named("criterion", scores.criterion, scores.criterion)
+        low, high = importance.number(float(shown.scores.min())), importance.number(float(shown.scores.max()))
+        key = "layer_range_log" if importance.is_logarithmic(shown.scores) else "layer_range"
+        return tag(
+            "pe-soft pe-cut-off", say("layer_importance", criterion=label), say(key, low=low, high=high)
+        )
+
+    # ---- what the browser and the worker say -------------------------------------------------------------
+
+    def _moved(self, gesture: int, group: str, width: int, ended: bool) -> None:
+        self.binding.act(self._drag_to, gesture, group, width, ended)
+
+    def _drag_to(self, gesture: int, group: str, width: int, ended: bool) -> None:
+        self._gesture = gesture
+        try:
+            if self._session.plan.widths[group] != width:
+                self._session.drag({group: width})
+        finally:
+            if ended:
+                self._gesture = None
+                self._snap()
+
+    def _snap(self) -> None:
+        """Show what the session answered, also where our own copy of what the browser draws did not change."""
+        self.binding.refresh()
+        with self.document.batch():
+            for source in self._drag.echoed:
+                source.trigger("data", source.data, source.data)
+
+    def _hovered(self, channel: int) -> None:
+        self.lower.channel.value = channel
+
+    def _told(self) -> None:
+        if self.binding.active:
+            self.binding.refresh()
+
+    def _render_lower(self) -> None:
+        self.lower.render(self.document, self._place)
+        self._summarise()
+
+    def _summarise(self) -> None:
+        """The view in sentences for screen readers."""
+        session, say, group = self._session, self._strings, self._group
+        name = self._names[self._place]
+        shown, message = self._importance_of(group)
+        sentences = importance.describe(name, shown, say, message)
+        if group is not None and group.prunable:
+            now, before = (plan.widths[group.id] for plan in (session.plan, session.reference_plan))
+            sentences = [*lens.describe(group.size, now, before, say), *sentences]
+        sentences += self.lower.sentences(self._place)
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+        title = escape(say("layer_summary"))
+        self.summary.value = f"<h4>{title}</h4><ul>{items}</ul>"
+
+    def close(self) -> None:
+        """End the worker thread and remove the widgets."""
+        if "lower" in vars(self):  # ipywidgets closes also what failed to be built
+            self.lower.close()
+        super().close()
+
+
+def _main_group(graph: ChannelGraph, layer: int) -> ChannelGroup | None:
+    """The group that most of a layer's outputs belong to."""
+    places = [place for place in graph.layers[layer].out_units[:, 0].tolist() if place >= 0]
+    return graph.groups[Counter(places).most_common(1)[0][0]] if places else None
+
+
+def _arranged(width: Any, scores: Any, answers: Any, scale: float) -> Column:
+    """The charts below one another, with room for the widgets that lie above them."""
+
+    def space(height: float) -> Spacer:
+        return Spacer(height=round(height * scale))
+
+    right = Spacer(width=round(LENS_RIGHT * scale), height=round(lens.HEIGHT * scale))
+    middle = Row(children=[width, right], sizing_mode="stretch_width")
+    lines = [space(TITLE), middle, space(CAPTION), scores, space(BELOW), answers]
+    return Column(children=lines, sizing_mode="stretch_width", name="layer")

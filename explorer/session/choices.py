@@ -1,0 +1,220 @@
+"""From what a user has chosen to a plan, at once: checked requests, remembered rankings, drags as requests."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from explorer.allocate import ALLOCATIONS, Curve, curve, plan_widths
+from explorer.costs import COSTS, cost, totals, widths_of
+from explorer.criteria import CRITERIA, score
+from explorer.errors import BadInput, UnknownName, require_name, require_whole
+from explorer.graph.checks import without_unread
+from explorer.strings import Message
+from explorer.values import ChannelGraph, Cost, Plan, Recovery, Request, Scores, full_plan
+from explorer.zoo import Network
+
+CURVES = 32  # rankings under one set of pins that are remembered
+MANUAL = {"keep", "widths", "stay", "allocation", "minimum"}  # what a change of sets all unpinned widths anew
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a request comes to. `reach`: smallest and largest share that Keep can have; `share`: the share now."""
+
+    request: Request
+    plan: Plan
+    cost: Cost
+    scores: Scores
+    reach: tuple[float, float]
+    share: float
+
+
+class Choices:
+    """Answers requests about one network. Safe to use from several threads; nothing here runs the network
+    but the first use of a ranking.
+    """
+
+    def __init__(self, network: Network, graph: ChannelGraph) -> None:
+        self._network, self._graph = network, graph
+        self._dense = full_plan(graph)
+        self._scoring = threading.Lock()
+        self._known = threading.Lock()
+        self._scores: dict[tuple[str, int], Scores] = {}
+        self._curves: dict[tuple[object, ...], Curve] = {}
+
+    # ---- requests ---------------------------------------------------------------------------------------
+
+    def checked(self, before: Request, changes: Mapping[str, Any]) -> Request:
+        """The request with the changes. Raises ExplorerError for what no request may hold."""
+        unknown = set(changes) - set(Request.__dataclass_fields__)
+        if unknown:
+            raise UnknownName("setting", unknown.pop(), Request.__dataclass_fields__)
+        changes = {
+            name: _pairs(value) if name in ("widths", "stay") else value for name, value in changes.items()
+        }
+        asked = replace(before, **changes)
+        if set(changes) & MANUAL and "stay" not in changes:
+            asked = replace(asked, stay=())
+        pinned = dict(asked.widths)
+        asked = replace(asked, locked=tuple(name for name in asked.locked if name in pinned))
+        for kind, name, known in (
+            ("criterion", asked.criterion, CRITERIA),
+            ("allocation", asked.allocation, ALLOCATIONS),
+            ("cost", asked.cost, COSTS),
+        ):
+            require_name(kind, name, known)
+        if not isinstance(asked.keep, int | float) or isinstance(asked.keep, bool) or not 0 < asked.keep <= 1:
+            raise BadInput(f"keep must be a share above 0 and up to 1 (0.5 keeps half), not {asked.keep!r}.")
+        if not isinstance(asked.recovery, Recovery):
+            raise BadInput(
+                f"recovery must be a Recovery, such as Recovery.parse('bn'), not {asked.recovery!r}."
+            )
+        require_whole("seed", asked.seed, 0)
+        require_whole("minimum, a number of channels,", asked.minimum, 1)
+        if self._network.data is None and CRITERIA[asked.criterion].needs_data:
+            raise BadInput(
+                f"Ranking by {asked.criterion} looks at images; this network was loaded without data."
+            )
+        return asked
+
+    def dragged(self, asked: Request, plan: Plan, widths: Mapping[str, int]) -> Request:
+        """The request after groups were set to widths by hand: they are pinned.
+
+        The others stay as they are in `plan`; with `hold` they make room instead, at the budget as it is.
+        Raises BadInput for unknown or locked groups and widths out of range, NotReachable for a group that
+        cannot be removed.
+        """
+        for name in widths:
+            self._graph.group(name)
+            if name in asked.locked:
+                raise BadInput(f"The width of {name} is locked. Unlock it to move it.")
+        pins = {**dict(asked.widths), **widths}
+        gone = without_unread(self._graph, [name for name, width in pins.items() if width == 0])
+        if lost := sorted(gone & set(asked.locked)):
+            raise BadInput(f"This would remove {', '.join(lost)} too, which is locked. Unlock it first.")
+        if asked.hold:
+            return self.checked(asked, {"widths": pins})
+        return self.checked(asked, {"widths": pins, "stay": self._others(asked, plan, pins)})
+
+    def pinned(self, asked: Request, plan: Plan, group: str, on: bool) -> Request:
+        """The request with a group pinned at its width of `plan`, or free again. Raises BadInput."""
+        self._require_prunable(group)
+        pins, stay = dict(asked.widths), dict(asked.stay)
+        if not on:
+            pins.pop(group, None)
+            if stay and pins:
+                return self.checked(asked, {"widths": pins, "stay": {**stay, group: plan.widths[group]}})
+            return self.checked(asked, {"widths": pins})
+        pins[group] = plan.widths[group]
+        following = self.checked(asked, {"widths": pins})
+        if not stay and self.answer(following).plan == plan:
+            return following
+        return self.checked(asked, {"widths": pins, "stay": self._others(asked, plan, pins)})
+
+    def locked(self, asked: Request, plan: Plan, group: str, on: bool) -> Request:
+        """The request with a group pinned and locked, or no longer locked. Raises BadInput."""
+        if not on:
+            return replace(asked, locked=tuple(name for name in asked.locked if name != group))
+        pinned = asked if group in dict(asked.widths) else self.pinned(asked, plan, group, on=True)
+        return replace(pinned, locked=tuple(sorted({*asked.locked, group})))
+
+    def clamped(self, asked: Request, keep: float) -> tuple[float, Message | None]:
+        """The share nearest to `keep` that can be reached, and what stops it, if something does."""
+        ranked = self._curve(replace(asked, stay=()))
+        low, high = ranked.lowest, ranked.highest
+        stop = min(max(keep, low), high)
+        if keep >= low - 1e-9 and (keep <= high + 1e-9 or high >= 1 - 1e-9):
+            return stop, None
+        key = "status_keep_low" if keep < low else "status_keep_high"
+        pins = ", ".join(name for name, _width in asked.widths)
+        why = (
+            Message.of("status_keep_pins", pins=pins)
+            if pins
+            else Message.of("status_keep_minimum", minimum=asked.minimum)
+        )
+        return stop, Message.of(key, share=f"{100 * stop:.1f}", why=why)
+
+    def by_hand(self, asked: Request) -> bool:
+        """Whether all widths are set by hand, so that `keep` only says what they come to."""
+        return bool(asked.stay) or 0 < len(self._graph.prunable) == len(asked.widths)
+
+    def share(self, asked: Request, plan: Plan) -> float:
+        """What a plan costs, as a share of the dense network, by the request's cost."""
+        dense = int(totals(self._graph, widths_of(self._graph, self._dense), asked.cost))
+        now = int(totals(self._graph, widths_of(self._graph, plan), asked.cost))
+        return now / dense if dense else 1.0
+
+    # ---- answers ----------------------------------------------------------------------------------------
+
+    def knows(self, asked: Request) -> bool:
+        """Whether the ranking is computed, so that an answer takes about a millisecond."""
+        return (asked.criterion, asked.seed) in self._scores
+
+    def scored(self, asked: Request) -> Scores:
+        """The ranking, computed at first use. What is known already never waits for what is being scored."""
+        key = asked.criterion, asked.seed
+        if key not in self._scores:
+            with self._scoring:
+                if key not in self._scores:
+                    self._scores[key] = score(self._network, self._graph, asked.criterion, seed=asked.seed)
+        return self._scores[key]
+
+    def answer(self, asked: Request) -> Answer:
+        """Plan, costs and reach. In the answer's request, `keep` is the share where widths are set by hand.
+
+        Raises NotReachable and BadInput.
+        """
+        ranked = self._curve(replace(asked, stay=()))
+        by_hand = self.by_hand(asked)
+        if by_hand:
+            plan = plan_widths(self._graph, ranked.scores, {**dict(asked.stay), **dict(asked.widths)})
+        else:
+            plan = ranked.plan(asked.keep)
+        share = self.share(asked, plan)
+        if by_hand:
+            asked = replace(asked, keep=min(max(share, 1e-9), 1.0))
+        reach = ranked.lowest, ranked.highest
+        return Answer(asked, plan, cost(self._graph, plan), ranked.scores, reach, share)
+
+    def _curve(self, asked: Request) -> Curve:
+        scores = self.scored(asked)
+        key = asked.criterion, asked.seed, asked.cost, asked.allocation, asked.widths, asked.minimum
+        with self._known:
+            if key not in self._curves:
+                while len(self._curves) >= CURVES:
+                    self._curves.pop(next(iter(self._curves)))
+                self._curves[key] = curve(
+                    self._graph, scores, asked.cost, asked.allocation, dict(asked.widths), asked.minimum
+                )
+            return self._curves[key]
+
+    def _others(self, asked: Request, plan: Plan, pins: Mapping[str, int]) -> dict[str, int]:
+        """The widths of all groups that are not pinned.
+
+        One that is gone only because what read it was removed has the width that it comes back to.
+        """
+        before = dict(asked.stay)
+        return {
+            name: width or before.get(name, self._graph.group(name).size)
+            for name, width in plan.widths.items()
+            if name not in pins
+        }
+
+    def _require_prunable(self, name: str) -> None:
+        group = self._graph.group(name)
+        if not group.prunable:
+            raise BadInput(f"The width of {name} cannot be pinned: {group.reason}.")
+
+
+def _pairs(widths: Any) -> tuple[tuple[str, int], ...]:
+    """Widths as a request holds them: {group: width} or pairs -> sorted pairs, numpy's integers as int."""
+    try:
+        pairs = dict(widths).items()
+        return tuple(
+            sorted((name, int(width) if isinstance(width, np.integer) else width) for name, width in pairs)
+        )
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"widths must be {{group: width}}, such as {{'stem': 8}}, not {widths!r}.") from error

@@ -1,0 +1,49 @@
+"""The traits of a session: what panels observe."""
+
+from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Tuple, Unicode
+
+from explorer.strings import Message
+from explorer.values import Cost, Estimate, Outcomes, Plan, Request, Scores, Training
+
+
+class SessionState(HasTraits):
+    """What was asked for, and what is known of it so far. Only the session writes it, on any thread.
+
+    `request` is the last one that could be answered; `plan`, `cost` and `share` (of its cost) belong to it;
+    `custom`: widths were set by hand and Keep only says what they come to. `estimate` may belong to an
+    earlier state: then `current` is False; `estimate_label` and `estimate_share` say which. `reference` is
+    the accuracy of the reference state, `outcomes` compares it with ours, image by image. `reach` is the
+    smallest and the largest share that *Keep* can reach, `error` empty while nothing is wrong.
+    """
+
+    request = Instance(Request)
+    plan = Instance(Plan)
+    cost = Instance(Cost)
+    share = Float(1.0)
+    custom = Bool(False)
+    scores = Instance(Scores, allow_none=True)
+    reach = Tuple(Float(), Float(), default_value=(0.0, 1.0))
+    estimate = Instance(Estimate, allow_none=True)
+    estimate_label = Instance(Message)
+    estimate_share = Float(1.0)
+    current = Bool(True)
+    reference = Instance(Estimate, allow_none=True)
+    reference_plan = Instance(Plan)
+    reference_cost = Instance(Cost)
+    reference_is_dense = Bool(True)
+    outcomes = Instance(Outcomes, allow_none=True)
+    selection = Unicode()
+    layer = Unicode()
+    can_undo = Bool(False)
+    can_redo = Bool(False)
+    visits = Tuple()
+    at = Int(None, allow_none=True)
+    training = Instance(Training, allow_none=True)
+    final_checks = Tuple()
+    sensitivity = Dict(None, allow_none=True)
+    bands = Tuple()
+    sweeping = Unicode()
+    latency = Tuple()
+    stage = Instance(Message)
+    status = Instance(Message)
+    error = Unicode()

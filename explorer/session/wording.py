@@ -1,0 +1,71 @@
+"""What the session says of itself, as messages: the words are in `explorer.strings`."""
+
+from collections.abc import Mapping
+
+from explorer.errors import ExplorerError
+from explorer.strings import Message
+from explorer.values import ChannelGraph, Plan, Recovery
+from explorer.zoo import Network
+
+
+def recovered(recovery: Recovery, cut: bool) -> Message:
+    """What was done to the weights, for beside an accuracy."""
+    if recovery.epochs:
+        return Message.of("label_trained", epochs=recovery.epochs)
+    if recovery.bn:
+        return Message("label_bn")
+    return Message("label_none" if cut else "label_nothing_cut")
+
+
+def plan(graph: ChannelGraph, now: Plan) -> Message:
+    """How much a plan cuts; for the dense plan what to do first."""
+    units = sum(group.size for group in graph.prunable)
+    kept = sum(now.widths.values())
+    if not units:
+        return Message("status_nothing_prunable")
+    if kept == units:
+        return Message("status_dense")
+    narrowed = sum(now.widths[group.id] < group.size for group in graph.prunable)
+    return Message.of(
+        "status_cut", cut=f"{units - kept:,}", units=f"{units:,}", narrowed=narrowed, groups=len(now.widths)
+    )
+
+
+def dragged(graph: ChannelGraph, before: Plan, now: Plan, widths: Mapping[str, int]) -> Message:
+    """What a drag moved: one group by name, several by their number."""
+    if len(widths) > 1:
+        return Message.of("status_dragged_many", groups=len(widths))
+    (name,) = widths
+    group = graph.group(name)
+    values = {
+        "name": name,
+        "before": before.widths[name],
+        "now": now.widths[name],
+        "layers": len(group.layers),
+    }
+    return Message.of("status_dragged" if len(group.layers) == 1 else "status_dragged_sum", **values)
+
+
+def not_available(network: Network, asked: Recovery, possible: Recovery) -> Message | None:
+    """Why another recovery than the one asked for is done; None if it is the same."""
+    if asked == possible or network.data is None:
+        return None
+    if network.data.train is None:
+        return Message.of("status_no_train", data=network.data.name)
+    return Message.of("status_no_bn", network=type(network.model).__name__)
+
+
+def joined(*messages: Message | None) -> Message:
+    """Independent statements, one after the other; None is left out. At least one is a message."""
+    first, *rest = (message for message in messages if message is not None)
+    for other in rest:
+        first = Message.of("status_two", first=first, second=other)
+    return first
+
+
+def in_words(error: BaseException) -> str:
+    """An exception as a sentence for the status line."""
+    if isinstance(error, ExplorerError):
+        return str(error)
+    kind = type(error).__name__
+    return f"{kind}: {error}. This is a fault of the explorer: please report it with what you did."

@@ -1,0 +1,50 @@
+"""Every text that people see in the dashboard, in one table per language.
+
+`en.py` is the table that decides which keys there are; the others translate it. Messages of the session are
+keys with values, so that they are worded only where they are shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+from explorer.errors import require_name
+
+LANGUAGES = {"en": "English", "ja": "日本語", "ko": "한국어"}
+
+
+@dataclass(frozen=True)
+class Message:
+    """A text that is still to be worded: its key, and the values for the places in it."""
+
+    key: str
+    values: tuple[tuple[str, object], ...] = ()
+
+    @classmethod
+    def of(cls, key: str, **values: object) -> "Message":
+        return cls(key, tuple(values.items()))
+
+
+class Strings:
+    """The texts of one language: `strings("keep")`, `strings("layer_of", size=8)`. Raises UnknownName."""
+
+    def __init__(self, language: str = "en") -> None:
+        require_name("language", language, LANGUAGES)
+        self.language = language
+        self.table: Mapping[str, str] = import_module(f"explorer.strings.{language}").TABLE
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The text with its places filled. Raises KeyError for a key or a place that is not there."""
+        text = self.table[key]
+        return text.format(**values) if values else text
+
+    def say(self, message: Message) -> str:
+        """A message in words; values that are messages are worded too."""
+        values = {
+            name: self.say(value) if isinstance(value, Message) else value for name, value in message.values
+        }
+        return self(message.key, **values)
+
+    def named(self, kind: str, name: str, otherwise: str) -> str:
+        """The words for one of a growing set of names, such as ("criterion", "taylor"); else `otherwise`."""
+        return self.table.get(f"{kind}_{name}", otherwise)

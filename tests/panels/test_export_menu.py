@@ -1,0 +1,109 @@
+"""The export menu: what a button writes and where, what it says meanwhile, and what when it cannot."""
+
+import pytest
+
+import explorer
+from explorer.panels.export_menu import KINDS, ExportMenu
+from explorer.strings import Strings
+from tests.panels.fake_session import FakeSession
+
+
+class Exported(FakeSession):
+    """A fake session over a real, small cut: files need a real network."""
+
+    def __init__(self, cut) -> None:
+        super().__init__()
+        self.network, self.graph = cut.network, cut.graph
+        self.request, self.plan, self.estimate = cut.report.request, cut.plan, None
+        self.cut = cut
+
+    def pruned(self):
+        return self.cut.model
+
+
+@pytest.fixture(scope="module")
+def cut():
+    from tests.export.conftest import make_cut
+
+    return make_cut("resnet20")
+
+
+@pytest.fixture
+def menu(cut, tmp_path):
+    menu = ExportMenu(Exported(cut), Strings("en"))
+    menu.folder.value = str(tmp_path / "out")
+    yield menu
+    menu.close()
+
+
+def press(menu: ExportMenu, kind: str) -> list[str]:
+    """Everything that the answer says after a press, until the work is done."""
+    said: list[str] = []
+    menu.answer.observe(lambda change: said.append(change["new"]), "value")
+    menu.buttons[kind].click()
+    assert menu._worker.idle(60)
+    return said
+
+
+NETWORK = ["pruned.py", "pruned.safetensors", "widths.json", "widths.svg"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("network", NETWORK),
+        ("report", ["report.html"]),
+        ("replay", ["replay.py"]),
+        ("picture", ["widths.svg"]),
+    ],
+)
+def test_every_button_writes_its_files_and_says_which(menu, tmp_path, kind, names):
+    said = press(menu, kind)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"resnet20_{name}" for name in names
+    ]
+    assert f"Written to {tmp_path / 'out'}: " in said[-1]
+    assert all(name in said[-1] for name in names)
+    assert 'role="status"' in said[-1]
+    assert "Writing…" in said[-2]
+
+
+def test_the_work_is_said_step_by_step(menu):
+    strings = menu._strings
+    stages = [strings(f"export_stage_{name}") for name in ("weights", "proof", "accuracy", "writing")]
+    assert [stage for said in press(menu, "report") for stage in stages if stage in said] == stages
+
+
+def test_a_folder_that_cannot_be_is_refused_in_words_before_any_work(menu, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    menu._session.pruned = None
+    (_started, refused) = press(menu, "network")
+    assert "is not a folder" in refused
+    assert 'role="alert"' in refused
+    assert "is not a folder" in menu._session.error
+
+
+def test_the_folder_is_named_after_the_network_and_never_empty(cut, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    menu = ExportMenu(Exported(cut), Strings("en"))
+    assert menu.folder.value == "resnet20_pruned"
+    menu.folder.value = "  "
+    press(menu, "picture")
+    assert (tmp_path / "resnet20_pruned" / "resnet20_widths.svg").is_file()
+    menu.close()
+
+
+def test_a_network_of_ones_own_says_why_it_has_no_python_file(cut):
+    session = Exported(cut)
+    session.network = explorer.load(cut.network.model, example=cut.network.example)
+    menu = ExportMenu(session, Strings("en"))
+    assert menu.buttons["network"].disabled
+    assert not any(menu.buttons[kind].disabled for kind in KINDS[1:])
+    notes = [row.children[1].value for row in menu.surface.children[1:5]]
+    assert "explorer.network()" in notes[0]
+
+
+def test_it_opens_and_closes_by_its_button(menu):
+    assert "pe-shut" in menu.surface._dom_classes
+    menu.opener.value = True
+    assert "pe-shut" not in menu.surface._dom_classes

@@ -1,0 +1,69 @@
+"""The tables of all languages say the same things, and nothing in them is left over."""
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+import explorer
+from explorer.errors import UnknownName
+from explorer.strings import LANGUAGES, Message, Strings
+
+PACKAGE = Path(explorer.__file__).parent
+ENGLISH = Strings("en").table
+SOURCES = "\n".join(
+    path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if path.parent.name != "strings"
+)
+
+
+def places(text: str) -> set[str]:
+    """The names in braces."""
+    return {name for _text, name, _format, _conversion in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_every_text_with_the_same_places(language):
+    table = Strings(language).table
+    assert set(table) == set(ENGLISH)
+    wrong = {key: text for key, text in table.items() if places(text) != places(ENGLISH[key])}
+    assert wrong == {}
+    assert [key for key, text in table.items() if not text.strip()] == []
+
+
+@pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "en"])
+def test_a_translation_translates(language):
+    table = Strings(language).table
+    words = {
+        key for key in ENGLISH if len(re.findall(r"[A-Za-z]{3,}", re.sub(r"{\w+}", "", ENGLISH[key]))) > 3
+    }
+    assert [key for key in sorted(words) if table[key] == ENGLISH[key]] == []
+
+
+def test_every_text_is_used():
+    """A key stands in the source as it is, or without its "_help", or up to a name that is filled in."""
+    beginnings = set(re.findall(r'f"(\w+_){', SOURCES)) | set(re.findall(r'"(\w+)_"', SOURCES))
+    helped = {f"{key}_help" for key in ENGLISH if f'"{key}"' in SOURCES}
+    beginnings |= {f"{kind}_" for kind in re.findall(r'\.named\(\s*"(\w+)"', SOURCES)}
+    unused = [
+        key
+        for key in ENGLISH
+        if key not in helped
+        and f'"{key}"' not in SOURCES
+        and f"'{key}'" not in SOURCES
+        and not any(key.startswith(each) for each in beginnings)
+    ]
+    assert unused == []
+
+
+def test_messages_are_worded_where_they_are_shown():
+    inner = Message.of("status_broken", count=3)
+    outer = Message.of("status_two", first=Message("status_dense"), second=inner)
+    said = Strings("en").say(outer)
+    assert "3 images" in said
+    assert ENGLISH["status_dense"] in said
+
+
+def test_an_unknown_language_is_refused_with_the_known_ones():
+    with pytest.raises(UnknownName, match="en"):
+        Strings("klingon")
