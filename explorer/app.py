@@ -102,7 +102,7 @@ class Explorer(VBox):
         }
         training = TrainingStrip(session, strings)
         self._bars = Bars(session, strings, scale)
-        self._bars.documents[0].when_ready(controls_script(strings))
+        self._bars.document.when_ready(controls_script(strings, self._bars.figure))
         self._views = Views(
             session,
             strings,
@@ -132,7 +132,7 @@ class Explorer(VBox):
     def set(self, keep: float | None = None, widths: Mapping[str, int] | None = None) -> None:
         """Move the budget (a share up to 1) or pin groups' widths, as a person would.
 
-        `plan` is up to date when it returns, `estimate` follows (`session.wait()`). Raises ExplorerError.
+        `plan` is up to date when it returns, `estimate` follows (see `wait`). Raises ExplorerError.
         """
         changes: dict[str, object] = {}
         if keep is not None:
@@ -149,6 +149,10 @@ class Explorer(VBox):
     def redo(self) -> None:
         """Take back an undo; at the end nothing happens."""
         self.session.redo()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until all that was asked is answered, training too; False if `timeout` seconds were not enough."""
+        return self.session.wait(timeout)
 
     def network(self) -> nn.Module:
         """The network as it is now, cut and recovered: a copy in eval mode."""
@@ -170,7 +174,7 @@ class Explorer(VBox):
         display(SVG(picture))
 
     def export(self, folder: str | Path) -> list[Path]:
-        """Write the smaller network into a folder: weights, widths, a Python file that rebuilds it, a report.
+        """Write the smaller network into a folder: weights, widths, a Python file that rebuilds it, a picture.
 
         Returns the files. Raises BadInput for a folder that cannot be written to and for a network that did not
         come with the explorer, ExplorerError if the cut fails its proof.
@@ -192,9 +196,14 @@ class Explorer(VBox):
         return Explored.of(self.session).replay()
 
     def close(self) -> None:
-        """Stop the session's work and remove the widgets."""
+        """Stop all work and remove the widgets; nothing of ours keeps the network alive any more."""
         if "session" in vars(self):  # ipywidgets closes also what failed to be built
             self.session.close()
+            self.session.unobserve_all()
+        if self.comm is not None:
+            from explorer.panels.closing import close_parts
+
+            close_parts(self)
         super().close()
 
     def _repr_mimebundle_(self, **keywords: Any) -> dict[str, str] | None:

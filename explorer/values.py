@@ -382,63 +382,6 @@ class Request:
     minimum: int = 1
 
 
-@dataclass(frozen=True)
-class Visit:
-    """A state that was seen to the end: a point of the trade-off. `parent` is the visit that it came from."""
-
-    number: int
-    parent: int | None
-    request: Request
-    plan: Plan
-    recovery: Recovery
-    cost: Cost
-    estimate: Estimate
-    name: str = ""
-    latency: tuple[Latency, ...] = ()
-
-
-@dataclass(frozen=True)
-class Training:
-    """How far a training beside the explorer is; `ready`: it ended, and waits to be used."""
-
-    request: Request
-    step: int
-    of: int
-    loss: float
-    seconds_left: float | None
-    ready: bool = False
-
-
-@dataclass(frozen=True)
-class FinalCheck:
-    """One look at the final images: accuracy of a state and of the dense network. `number` counts the looks."""
-
-    number: int
-    recovery: Recovery
-    cost: Cost
-    now: Estimate
-    dense: Estimate
-
-
-@dataclass(frozen=True, eq=False)
-class Outcomes:
-    """What two states say of the explore images: predicted classes, int16 (N,), and the labels, int64 (N,)."""
-
-    reference: Classes
-    now: Classes
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class SweepPoint:
-    """A plan that was evaluated for comparison: `kind` is "uniform" or "random"; accuracy without training."""
-
-    kind: str
-    keep: float
-    cost: Cost
-    estimate: Estimate
-
-
 def full_plan(graph: ChannelGraph) -> Plan:
     """The plan that keeps everything."""
     return Plan(graph.key, {group.id: np.ones(group.size, dtype=bool) for group in graph.prunable})

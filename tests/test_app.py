@@ -1,14 +1,21 @@
+import gc
 import subprocess
 import sys
+import threading
+import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from ipywidgets.widgets.widget import _instances as open_widgets
 from torch import nn
 
 from explorer.app import Explorer
 from explorer.errors import BadInput, ExplorerError, UnknownName
-from explorer.panels.header import Header
+from explorer.panels.header import Actions, Header
+from explorer.records import Outcomes
+from tests.session.conftest import WAIT, tiny_data, tiny_model
 
 
 def small():
@@ -70,6 +77,44 @@ def test_unknown_names_and_keywords_are_refused_at_once():
             Explorer("resnet20", scale=scale)
 
 
+def test_a_closed_explorer_leaves_no_thread_no_widget_and_no_network(tmp_path):
+    gc.collect()
+    threads, widgets = set(threading.enumerate()), set(open_widgets)
+    model = tiny_model()
+    dashboard = Explorer(model, data=tiny_data())
+    dashboard.set(keep=0.5)
+    assert dashboard.session.wait(WAIT)
+    right, wrong = np.zeros(150, np.int16), np.ones(150, np.int16)
+    dashboard.session.outcomes = Outcomes(right, wrong, np.zeros(150, np.int64))  # images to look at
+    for _label, view in dashboard._views.tabs.options:
+        dashboard._views.tabs.value = view
+    menu = next(child for child in dashboard.children if isinstance(child, Actions)).export
+    menu.folder.value = str(tmp_path)
+    menu.buttons["replay"].click()
+    dashboard.session.train(1)
+    dashboard.session.sweep("sensitivity")
+    workers = set(threading.enumerate()) - threads
+    assert {worker.name for worker in workers} == {"explorer-worker"}
+    assert len(workers) == 6  # evaluation, training, sweeps, layer, images, export
+
+    dashboard.close()
+    for worker in workers:
+        worker.join(timeout=WAIT)
+    assert not any(worker.is_alive() for worker in workers)
+    assert set(open_widgets) <= widgets
+    gone = weakref.ref(model), weakref.ref(dashboard.session)
+    del dashboard, menu, model, worker, workers
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+
+
+def test_closing_twice_is_closing_once(dashboard):
+    dashboard.close()
+    dashboard.close()
+    with pytest.raises(ExplorerError, match="closed"):
+        dashboard.set(keep=0.5)
+
+
 def test_criteria_that_need_images_are_not_offered_without(dashboard):
     header = next(child for child in dashboard.children if isinstance(child, Header))
     offered = {name for _label, name in header.rank.options}
@@ -100,7 +145,7 @@ def test_display_sends_bokehjs_inline_before_the_widget(dashboard, monkeypatch):
     published = []
     monkeypatch.setattr("explorer.panels.bokeh_document.publish_display_data", published.append)
     bundle = dashboard._repr_mimebundle_()
-    script = published[0]["application/vnd.bokehjs_load.v0+json"]
+    script = published[0]["application/javascript"]
     assert len(script) > 1_000_000
     assert "cdn.bokeh.org" not in script.split("\n")[0]
     assert "application/vnd.jupyter.widget-view+json" in bundle

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,7 +15,17 @@ from explorer.evaluate.folding import fold
 from explorer.evaluate.memo import Memo
 from explorer.evaluate.recovery import TrainingStep, norms_with_statistics, recover
 from explorer.surgery import shrink as surgery_shrink
-from explorer.values import Bools, ChannelGraph, Classes, Estimate, Plan, Recovery, State, read_only
+from explorer.values import (
+    Bools,
+    ChannelGraph,
+    Classes,
+    Estimate,
+    Plan,
+    Recovery,
+    State,
+    full_plan,
+    read_only,
+)
 from explorer.zoo.network import Network
 
 FINISHED = 256  # states whose outcome is remembered: three bytes per explore image each
@@ -24,7 +35,7 @@ Shrink = Callable[[nn.Module, ChannelGraph, Plan], nn.Module]
 Progress = Callable[[TrainingStep], object]
 
 
-def unnoticed(step: TrainingStep) -> None:
+def unnoticed(_step: object) -> None:
     """The progress callback that tells nobody."""
 
 
@@ -76,6 +87,19 @@ class LiveEvaluation:
             )
         return recovery, ""
 
+    @cached_property
+    def _dense(self) -> Plan:
+        return full_plan(self._graph)
+
+    def recovery_done(self, plan: Plan, recovery: Recovery) -> Recovery:
+        """What is done to the weights of a plan when `recovery` is asked for.
+
+        Where nothing is cut there is nothing to re-estimate; see `available` for the rest.
+        """
+        if plan == self._dense and not recovery.epochs:
+            return Recovery()
+        return self.available(recovery)[0]
+
     def state(self, plan: Plan, recovery: Recovery, seed: int = 0) -> State:
         """The state that estimates of this plan belong to, with the recovery that can be done."""
         return State(self._weights_key, plan.key, self.available(recovery)[0], seed)
@@ -119,9 +143,8 @@ class LiveEvaluation:
         return self._finished.get(self.state(plan, recovery, seed).key)
 
     def is_trained(self, plan: Plan, recovery: Recovery, seed: int = 0) -> bool:
-        """Whether the trained network of a state, or its accuracy, is still remembered."""
-        key = self.state(plan, recovery, seed).key
-        return self._trained.get(key) is not None or self._finished.get(key) is not None
+        """Whether the trained network of a state is still remembered."""
+        return self._trained.get(self.state(plan, recovery, seed).key) is not None
 
     def train(self, plan: Plan, recovery: Recovery, check: Check, progress: Progress, seed: int = 0) -> None:
         """Shrink, recover and train, so that `estimates` and `network` find the state's network ready.

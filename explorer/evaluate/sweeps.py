@@ -18,8 +18,9 @@ from explorer.errors import BadInput
 from explorer.evaluate.estimates import Check, as_module, count, nothing, weights_key
 from explorer.evaluate.folding import fold
 from explorer.evaluate.recovery import reestimate_bn
+from explorer.records import SweepPoint
 from explorer.surgery import shrink
-from explorer.values import ChannelGraph, Estimate, Plan, Recovery, Scores, State, SweepPoint, full_plan
+from explorer.values import ChannelGraph, Estimate, Plan, Recovery, Scores, State, full_plan
 from explorer.zoo.network import Network
 
 SWEEP_IMAGES = 500
@@ -39,10 +40,14 @@ class _Bench:
     weights_key: str
     check: Check
 
+    def available(self, recovery: Recovery) -> Recovery:
+        """What a sweep does of a recovery: it re-estimates BN statistics at most."""
+        return Recovery(bn=recovery.bn and self.data.train is not None)
+
     def estimate(self, plan: Plan, recovery: Recovery) -> Estimate:
         """The accuracy of a plan after at most a re-estimation of BN statistics."""
         self.check()
-        recovery = Recovery(bn=recovery.bn and self.data.train is not None)
+        recovery = self.available(recovery)
         with torch.inference_mode(False):
             network = shrink(self.model, self.graph, plan)
             if recovery.bn and self.data.train is not None:
@@ -111,4 +116,5 @@ def bands(
         for keep in KEEPS:
             if keep >= plans.lowest:
                 plan = plans.plan(keep)
-                yield SweepPoint(kind, keep, cost(graph, plan), bench.estimate(plan, recovery))
+                estimate = bench.estimate(plan, recovery)
+                yield SweepPoint(kind, keep, cost(graph, plan), estimate, bench.available(recovery))

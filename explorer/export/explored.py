@@ -9,26 +9,16 @@ from torch import nn
 
 from explorer.costs import cost
 from explorer.errors import ExplorerError
-from explorer.evaluate.live import LiveEvaluation
+from explorer.evaluate.live import LiveEvaluation, unnoticed
 from explorer.export.files import write_text
 from explorer.export.html_report import write_report
 from explorer.export.picture import bars, captions, image_name, svg
 from explorer.export.replay import replay_script, replay_session
 from explorer.export.report import Report, make_report
 from explorer.export.writing import export
+from explorer.records import FinalCheck, Moment, Visit
 from explorer.surgery import prove
-from explorer.values import (
-    ChannelGraph,
-    Estimate,
-    FinalCheck,
-    Latency,
-    Plan,
-    Recovery,
-    Request,
-    State,
-    Visit,
-    full_plan,
-)
+from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Recovery, Request, State
 from explorer.zoo import Network
 
 PROVEN_IMAGES = 64
@@ -40,19 +30,14 @@ class SessionLike(Protocol):
 
     network: Network
     graph: ChannelGraph
-    request: Request
-    plan: Plan
-    estimate: Estimate | None
     visits: tuple[Visit, ...]
     final_checks: tuple[FinalCheck, ...]
-    latency: tuple[Latency, ...]
+
+    def now(self) -> Moment:
+        """What is asked and what it comes to, all of one state."""
 
     def pruned(self) -> nn.Module:
         """The network as it is now: shrunk, recovered, in eval mode, not folded."""
-
-
-def unnoticed(stage: str) -> None:
-    """The progress callback that tells nobody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +53,7 @@ class Explored:
     graph: ChannelGraph
     request: Request
     plan: Plan
+    cost: Cost
     estimate: Estimate | None
     visits: tuple[Visit, ...]
     final_checks: tuple[FinalCheck, ...]
@@ -76,14 +62,23 @@ class Explored:
     @classmethod
     def of(cls, session: SessionLike) -> "Explored":
         """The session's state now, without its weights: what is a second's work is done later."""
-        network, graph, estimate = session.network, session.graph, session.estimate
-        plan, request = session.plan, session.request
-        request = replace(request, recovery=recovery_done(network, graph, plan, request))
+        network, graph, data = session.network, session.graph, session.network.data
+        now, recovery = session.now(), Recovery()
+        if data is not None:
+            recovery = LiveEvaluation(network, graph, data).recovery_done(now.plan, now.request.recovery)
         explored = cls(
-            network, graph, request, plan, None, session.visits, session.final_checks, session.latency
+            network,
+            graph,
+            request=replace(now.request, recovery=recovery),
+            plan=now.plan,
+            cost=now.cost,
+            estimate=None,
+            visits=session.visits,
+            final_checks=session.final_checks,
+            latency=now.latency,
         )
-        known = estimate is not None and estimate.state_key == explored.key
-        return replace(explored, estimate=estimate) if known else explored
+        known = now.estimate is not None and now.estimate.state_key == explored.key
+        return replace(explored, estimate=now.estimate) if known else explored
 
     @property
     def key(self) -> str:
@@ -124,14 +119,6 @@ class Explored:
         if check is not None:
             dense, now = replace(dense, final=check.dense), replace(now, final=check.now)
         return replace(report, dense=dense, now=now)
-
-
-def recovery_done(network: Network, graph: ChannelGraph, plan: Plan, request: Request) -> Recovery:
-    """What was done to the weights: where nothing was cut, nothing is re-estimated; without training images
-    or batch norm, what there is to do."""
-    if network.data is None or (plan == full_plan(graph) and not request.recovery.epochs):
-        return Recovery()
-    return LiveEvaluation(network, graph, network.data).available(request.recovery)[0]
 
 
 # ---- files -----------------------------------------------------------------------------------------------
@@ -181,7 +168,7 @@ def write_picture(path: Path, session: SessionLike, progress: Progress = unnotic
     progress("writing")
     graph, plan = explored.graph, explored.plan
     recovery = explored.request.recovery
-    said = captions(explored.network.name, cost(graph, plan), cost(graph), recovery, explored.estimate)
+    said = captions(explored.network.name, explored.cost, cost(graph), recovery, explored.estimate)
     return write_text(path, svg(bars(graph, plan), *said, image_name(explored.network)))
 
 
@@ -189,7 +176,8 @@ def _with_weights(session: SessionLike, progress: Progress) -> tuple[Explored, n
     """One state and its network, although the session may move on meanwhile."""
     progress("weights")
     while True:
-        plan, request = session.plan, session.request
+        before = session.now()
         explored, model = Explored.of(session), session.pruned()
-        if (session.plan, session.request) == (plan, request):
+        after = session.now()
+        if (before.plan, before.request) == (after.plan, after.request):
             return explored, model

@@ -21,7 +21,8 @@ from explorer.export.table import (
     request_text,
     rows,
 )
-from explorer.values import ChannelGraph, ChannelGroup, Cost, Estimate, FinalCheck, Plan, Request, Visit
+from explorer.records import FinalCheck, Visit
+from explorer.values import ChannelGraph, ChannelGroup, Cost, Estimate, Plan, Request
 from explorer.zoo import Network
 
 Cells = Sequence[str]

@@ -11,7 +11,8 @@ from explorer.costs import cost as cost_of
 from explorer.data.bundled import BundledImages
 from explorer.errors import BadInput
 from explorer.graph.checks import check_plan
-from explorer.values import ChannelGraph, Cost, Estimate, Plan, Recovery, Request, Visit
+from explorer.records import Visit
+from explorer.values import ChannelGraph, Cost, Estimate, Plan, Recovery, Request
 from explorer.zoo import Network
 from explorer.zoo.networks import NETWORKS
 

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from explorer.export.drawing import COLOURS, line, picture, text, titled
-from explorer.values import Cost, Recovery, Visit
+from explorer.records import Visit
+from explorer.values import Cost, Recovery
 
 WIDTH, HEIGHT = 800, 412
 LEFT, RIGHT, TOP, BOTTOM = 44, 776, 40, 318

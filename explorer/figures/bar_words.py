@@ -28,9 +28,29 @@ def hover(row: Row, shown: Shown, strings: Strings) -> dict[str, object]:
         lines.append(strings("bars_locked"))
     elif row.group in shown.pinned:
         lines.append(strings("bars_pinned"))
+    if _may_go(row, shown):
+        lines.append(strings("bars_removable"))
     if row.group in shown.lost:
         lines.append(strings("bars_lost", points=f"{shown.lost[row.group]:.1f}"))
     return {"low": row.bottom, "high": row.top, "html": _html(row.name, lines)}
+
+
+def _may_go(row: Row, shown: Shown) -> bool:
+    """Whether the end of this very bar, dragged, removes its group."""
+    free = row.group in shown.removable and row.group not in shown.locked
+    return free and not row.thin and shown.plan.widths[row.group] > 0
+
+
+def legend_hover(layout: Layout, shown: Shown, strings: Strings) -> dict[str, object]:
+    """What the column of sensitivity is, under the pointer at its legend, as HTML."""
+    says = strings("bars_lost_legend", points=most_lost(shown))
+    return {"low": 0.0, "high": layout.image_top, "html": _html(strings("bars_sensitivity"), [says])}
+
+
+def most_lost(shown: Shown) -> str:
+    """The largest loss of accuracy, in points."""
+    most = max(shown.lost.values(), default=0.0)
+    return f"{most:.0f}" if most >= 10 else f"{most:.1f}"
 
 
 def fold_hover(section: Section, shown: Shown, strings: Strings) -> dict[str, object]:

@@ -108,8 +108,8 @@ def columns(
             "name": _short(_name(names, change.label)),
             "broken_text": str(change.broken),
             "mended_text": str(change.mended),
-            "points": "" if change.beyond_chance else _points(change.points),
-            "sure": _points(change.points) if change.beyond_chance else "",
+            "points": "" if change.beyond_chance else signed(change.points),
+            "sure": signed(change.points) if change.beyond_chance else "",
         }
         for number, line in enumerate(_words(change, names, strings)):
             entry[f"line{number}"] = line
@@ -170,9 +170,9 @@ def _values(change: Change, names: Sequence[str]) -> dict[str, object]:
         "mended": change.mended,
         "images": change.images,
         "right": change.right,
-        "points": _points(change.points),
-        "low": _points(low),
-        "high": _points(high),
+        "points": signed(change.points),
+        "low": signed(low),
+        "high": signed(high),
         "share": "" if math.isnan(change.remembered) else f"{100 * change.remembered:.0f}",
     }
 
@@ -185,7 +185,7 @@ def _short(name: str) -> str:
     return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
 
 
-def _points(value: float) -> str:
+def signed(value: float) -> str:
     """With its sign: "−12.0", "+0.5", "0.0"."""
     text = f"{abs(value):.1f}"
     return text if not float(text) else f"{'+' if value > 0 else '−'}{text}"

@@ -1,7 +1,8 @@
 """Dragging the bars' ends: at once in the browser, asked of Python at the same time, confirmed by its answer.
 
 The script moves what the pointer holds in the sources that are drawn, and sends the wanted widths through
-"ask", one row: `number` of the request, `groups` and their `widths`. Python puts the number into "answer" with
+"ask", one row: `number` of the request, `groups` and their `widths`, and the `layer` whose end is held (""
+for a folded block's). Python puts the number into "answer" with
 what became of it; until then the browser draws its own wish over anything older that arrives. Requests that wait
 for the kernel are combined by the transport: the latest wins.
 """
@@ -21,7 +22,7 @@ def make_draggable(chart: figure, view: View, scale: float) -> tuple[ColumnDataS
     It listens to the pointer itself: Bokeh's pan begins after five pixels, which are more than one channel, and
     not at all if the pointer is held still for a moment first.
     """
-    ask = ColumnDataSource({"number": [0], "groups": [[]], "widths": [[]]}, name="bars-ask")
+    ask = ColumnDataSource({"number": [0], "groups": [[]], "widths": [[]], "layer": [""]}, name="bars-ask")
     answer = ColumnDataSource({"number": [0]}, name="bars-answer")
     drawn = {name: view.sources[name] for name in ("rows", "bands", "folds", "handles")}
     hover = chart.select_one(HoverTool)
@@ -58,7 +59,7 @@ export default ({chart, hover, ask, answer, rows, bands, folds, handles, reach, 
     }
     if (best == null) return null
     const handle = {sx: scale().compute(x[best])}
-    for (const name of ["group", "groups", "sizes", "base", "step", "unit", "fold"]) {
+    for (const name of ["group", "groups", "sizes", "base", "step", "unit", "fold", "layer"]) {
       handle[name] = handles.data[name][best]
     }
     return handle
@@ -124,7 +125,8 @@ export default ({chart, hover, ask, answer, rows, bands, folds, handles, reach, 
     const number = same ? state.wish.number : Math.max(Date.now(), ask.data.number[0] + 1)
     state.wish = {handle: state.handle, widths, share, number}
     draw(state.wish)
-    if (!same) ask.data = {number: [number], groups: [state.handle.groups], widths: [widths]}
+    const {groups, layer} = state.handle
+    if (!same) ask.data = {number: [number], groups: [groups], widths: [widths], layer: [layer]}
   }
 
   const listen = (element) => {

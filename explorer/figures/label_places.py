@@ -27,6 +27,15 @@ class Labels:
         middle = x * self._pixels
         self._taken.append((middle - half, y - half, middle + half, y + half))
 
+    def avoid_span(self, x: float, low: float, high: float, half: float) -> None:
+        """Keep labels off something upright, 2 x `half` pixels wide."""
+        middle = x * self._pixels
+        self._taken.append((middle - half, low, middle + half, high))
+
+    def avoid_text(self, x: float, y: float, text: str, align: str) -> None:
+        """Keep labels off a text that has its place."""
+        self._taken.append(self._box((x, y, text, align)))
+
     def avoid_line(self, y: float) -> None:
         """Keep labels off a line across the plot."""
         self._taken.append((0.0, y - 3, self._pixels, y + 3))

@@ -144,7 +144,7 @@ class Geometry:
 
         `percent` None: every bar to its own 100 % where the narrowest would be under 40 pixels long.
         """
-        room = height - IMAGE_PITCH - TOP
+        room = height - IMAGE_PITCH - GAP - TOP
 
         def fits(items: Sequence[Item]) -> bool:
             return LOWEST_PITCH * sum(self._weights(items)) + GAP * (len(items) - 1) <= room
@@ -194,7 +194,7 @@ class Geometry:
         visible = iter(self._visible(items))
         rows: list[Row] = []
         sections: list[Section] = []
-        y = IMAGE_PITCH
+        y = IMAGE_PITCH + GAP
         for item in items:
             bottom, opened = y, item.opened or not item.block.blocks
             if opened:

@@ -11,7 +11,8 @@ from explorer.values import Plan
 @dataclass(frozen=True)
 class Shown:
     """What the bars show. `layer` and `selection` are the selected layer's name and its group's id; `macs` and
-    `dense_macs` are per layer, in the graph's order, or empty; `lost` are points of accuracy per group."""
+    `dense_macs` are per layer, in the graph's order, or empty; `lost` are points of accuracy per group;
+    `removable` are the groups that may go whole."""
 
     plan: Plan
     reference: Plan
@@ -22,6 +23,7 @@ class Shown:
     macs: tuple[int, ...] = ()
     dense_macs: tuple[int, ...] = ()
     lost: Mapping[str, float] = field(default_factory=dict)
+    removable: Collection[str] = ()
 
     def share(self, group: str) -> float:
         """Kept share of a prunable group's units."""

@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from explorer.values import Cost, Visit
+from explorer.records import Visit
+from explorer.values import Cost
 
 HEIGHT = 226.0
 BASE = 36.0  # pixels: the lowest accuracy, above the labels of the other axis

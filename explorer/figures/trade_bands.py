@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.figures.trade_axes import BASE, NONE, TOP, Axes, cost_share
-from explorer.values import Cost, SweepPoint
+from explorer.records import SweepPoint
+from explorer.values import Cost, Recovery
 
 SAMPLES = 49  # points of a curve, so that it can end where it meets the foot of the plot
 
@@ -17,6 +18,7 @@ class Curve:
     """A line and its area, in places of the plot. `seeds`: draws per share; `spots`: where its name may stand."""
 
     kind: str
+    recovery: Recovery
     seeds: int
     x: list[float]
     middle: list[float]
@@ -55,6 +57,7 @@ def _curve(kind: str, by_share: dict[float, list[SweepPoint]], axes: Axes) -> Cu
     named = [int(visible[len(visible) * sixth // 6]) for sixth in (2, 1, 3, 4, 5)]
     return Curve(
         kind,
+        by_share[shares[0]][0].recovery,
         max(map(len, by_share.values())),
         places,
         np.where(seen, middle, NONE).tolist(),

@@ -26,8 +26,9 @@ from explorer.figures.trade_axes import (
 )
 from explorer.figures.trade_bands import Curve, curves
 from explorer.figures.view import Columns, View, canvas, empty, sources
+from explorer.records import SweepPoint, Visit
 from explorer.strings import Strings
-from explorer.values import Cost, Estimate, Recovery, SweepPoint, Visit
+from explorer.values import Cost, Estimate, Recovery
 
 REACH = 16.0  # pixels from a point that a tap may miss it by, at the narrowest
 _MARKERS = {"none": "circle", "bn": "circle", "trained": "square"}
@@ -91,6 +92,10 @@ def columns(shown: Shown, strings: Strings, message: str = "") -> dict[str, Colu
     spots = {visit.number: _spot(visit, shown, axes) for visit in shown.placed}
     for x, y in spots.values():
         labels.avoid(x, y, 9)
+    for y in tables["grid"]["y"]:
+        labels.avoid_line(y)
+    labels.avoid_text(LEFT, HEIGHT - 8, strings("tradeoff_y"), "left")
+    _key(tables, shown, labels, strings)
     bands = curves(shown.bands, shown.x, shown.dense, axes) if shown.x != "latency" else []
     for band in bands:
         _band(tables, band, labels)
@@ -106,9 +111,9 @@ def columns(shown: Shown, strings: Strings, message: str = "") -> dict[str, Colu
             place = labels.beside([spots[visit.number]], words, _AROUND, gap=12)
             _text(tables, *place, "ink")
     for band in bands:
-        words = strings(f"tradeoff_band_{band.kind}", seeds=band.seeds)
+        after = _after(band.recovery, strings)
+        words = strings(f"tradeoff_band_{band.kind}", seeds=band.seeds, after=after)
         _text(tables, *labels.beside(band.spots, words, _BESIDE_BAND[band.kind], gap=5), "soft")
-    _key(tables, shown, strings)
     if message:
         _text(tables, 0.5, BASE + 40, message, "center", "soft")
     return tables
@@ -231,7 +236,10 @@ def _reference(
         return
     y = axes.y(reference.accuracy)
     _append(tables["reference"], {"y": y})
-    labels.avoid_line(y)
+    for visit in shown.placed:
+        if not axes.below(visit.estimate.accuracy):
+            at = _spot(visit, shown, axes)[0]
+            labels.avoid_span(at, axes.y(visit.estimate.low), axes.y(visit.estimate.high), 3)
     if shown.x == "latency":
         x = axes.x(1.0) if shown.reference_is_dense else None
     else:
@@ -239,9 +247,12 @@ def _reference(
         x = axes.x(cost_share(cost, shown.dense, shown.x))
     if x is not None:
         _append(tables["diamond"], {"x": x, "y": y})
+        labels.avoid(x, y, 11)
     name = "tradeoff_dense" if shown.reference_is_dense else "tradeoff_reference"
     words = strings(name, accuracy=f"{100 * reference.accuracy:.1f}")
-    place = labels.beside([(0.0, y)], words, ("above right", "below right"), gap=2)
+    along = [(place / 8, y) for place in range(8)]
+    place = labels.beside(along, words, ("above right", "below right"), gap=2)
+    labels.avoid_line(y)
     _text(tables, *place, "ink")
 
 
@@ -264,13 +275,19 @@ def _band(tables: dict[str, Columns], band: Curve, labels: Labels) -> None:
             labels.avoid(x, y, 4)
 
 
-def _key(tables: dict[str, Columns], shown: Shown, strings: Strings) -> None:
+def _after(recovery: Recovery, strings: Strings) -> str:
+    """What was done to the weights of plans that are compared with, in short."""
+    return strings("tradeoff_after_bn" if recovery.bn else "tradeoff_key_none")
+
+
+def _key(tables: dict[str, Columns], shown: Shown, labels: Labels, strings: Strings) -> None:
     """What the marks mean, at the top right, where they differ."""
     kinds = {kind(visit) for visit in shown.placed if not uncut(visit)}
     if len(kinds) > 1:
         words = "   ".join(
             f"{sign} {strings(f'tradeoff_key_{k}')}" for k, sign in _SIGNS.items() if k in kinds
         )
+        labels.avoid_text(1.0, HEIGHT - 8, words, "right")
         _text(tables, 1.0, HEIGHT - 8, words, "right", "soft")
 
 
@@ -297,7 +314,10 @@ def describe(shown: Shown, strings: Strings) -> list[str]:
         return sentences
     for point in shown.bands:
         percent = f"{100 * cost_share(point.cost, shown.dense, shown.x):.1f}"
-        says = strings(f"tradeoff_says_{point.kind}", percent=percent, **accuracy_values(point.estimate))
+        says = strings(
+            f"tradeoff_says_{point.kind}", percent=percent, after=_after(point.recovery, strings),
+            **accuracy_values(point.estimate),
+        )  # fmt: skip
         sentences.append(says)
     return sentences
 

@@ -8,7 +8,7 @@ from explorer.figures.view import Columns, View, canvas, empty, sources
 from explorer.strings import Strings
 from explorer.values import ChannelGraph, ChannelGroup, Plan
 
-HEIGHT = 190.0
+HEIGHT = 172.0
 LINES = 12  # rows of a column
 HIGHEST_PITCH = 18.0
 BAR = 4.5  # height of one of the two bars

@@ -7,7 +7,7 @@ left end in pixels.
 from collections.abc import Mapping
 from statistics import median
 
-from explorer.figures.bar_words import fold_hover, hover, labels
+from explorer.figures.bar_words import fold_hover, hover, labels, legend_hover, most_lost
 from explorer.figures.rows import Band, Layout, Row, Section
 from explorer.figures.shown import Shown, kept, percents, shares
 from explorer.figures.view import Columns, empty
@@ -43,6 +43,8 @@ def columns(layout: Layout, shown: Shown, strings: Strings) -> dict[str, Columns
                 _append(tables["handles"], _fold_handle(layout, section, shown, free))
     for entry in _heat(layout, shown):
         _append(tables["heat"], entry)
+    if shown.lost:
+        _append(tables["hover"], legend_hover(layout, shown, strings))
     for label in labels(layout, shown.plan, strings):
         _append(tables["labels"], label)
     _append(tables["scale"], _scale(layout, shown, strings))
@@ -173,6 +175,7 @@ def _row_handle(layout: Layout, row: Row, shown: Shown) -> dict[str, object]:
     return {
         **_handle(row.bottom, row.top, row.middle, _thickness(row) + 2, x, chosen),
         "group": row.group,
+        "layer": row.name,
         "groups": [row.group],
         "sizes": [len(shown.plan.keep[row.group])],
         "base": count - shown.plan.widths[row.group] * row.step,
@@ -194,6 +197,7 @@ def _fold_handle(layout: Layout, section: Section, shown: Shown, free: list[str]
         **_handle(section.bottom, section.top, section.middle, section.top - section.bottom - 2, x, False),
         "height": min(section.top - section.bottom - 1.0, THICKEST),
         "group": "",
+        "layer": "",
         "groups": free,
         "sizes": [len(shown.plan.keep[group]) for group in free],
         "base": 0,
@@ -220,19 +224,20 @@ def _heat(layout: Layout, shown: Shown) -> list[dict[str, object]]:
 
 
 def _scale(layout: Layout, shown: Shown, strings: Strings) -> dict[str, object]:
-    most = max(shown.lost.values(), default=0.0)
+    if shown.lost:  # its legend needs the room; every bar has its number
+        text = ""
+    elif layout.percent:
+        text = strings("bars_scale_percent")
+    else:
+        text = strings("bars_scale", channels=f"{layout.longest:,}")
     return {
         "y": layout.image_top / 2,
         "bottom": 3.0,
         "top": layout.image_top - 3.0,
         "image": layout.image_channels / layout.longest,
         "right": _right(layout, shown) - 4.0,
-        "text": strings("bars_scale_percent")
-        if layout.percent
-        else strings("bars_scale", channels=f"{layout.longest:,}"),
-        "heat": strings("bars_lost_scale", points=f"{most:.0f}" if most >= 10 else f"{most:.1f}")
-        if shown.lost
-        else "",
+        "text": text,
+        "heat": strings("bars_lost_scale", points=most_lost(shown)) if shown.lost else "",
     }
 
 
@@ -248,7 +253,7 @@ TABLES = {
     "folds": (
         *("bottom", "top", "middle", "start", "dense", "fixed", "low", "median", "high", "marker", "number"),
     ),
-    "handles": (*_HANDLE, "unit", "fold"),
+    "handles": (*_HANDLE, "unit", "fold", "layer"),
     "heat": ("left", "right", "bottom", "top", "heat"),
     "hover": ("low", "high", "html"),
     "labels": ("y", "bold", "plain"),

@@ -7,10 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import BadInput
-from explorer.values import Outcomes
+from explorer.records import Outcomes
 
 Positions = NDArray[np.int64]
 Z = 1.959964  # 95 % of the normal distribution
+
+
+def paired_interval(images: int, broken: int, mended: int) -> tuple[float, float]:
+    """95 % interval of the difference of two accuracies on the same images, in percentage points.
+
+    Half an image more in each of the four cells of before x now (Agresti & Min 2005, Statistics in Medicine 24,
+    729-740).
+    """
+    count = images + 2
+    lost, won = broken + 0.5, mended + 0.5
+    middle = (won - lost) / count
+    half = Z * math.sqrt(lost + won - (won - lost) ** 2 / count) / count
+    return 100 * max(-1.0, middle - half), 100 * min(1.0, middle + half)
 
 
 @dataclass(frozen=True)
@@ -37,13 +50,8 @@ class ClassChange:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of `points`, for paired outcomes: half an image more in each of the four cells of
-        before x now (Agresti & Min 2005, Statistics in Medicine 24, 729-740)."""
-        count = self.images + 2
-        broken, mended = self.broken + 0.5, self.mended + 0.5
-        middle = (mended - broken) / count
-        half = Z * math.sqrt(broken + mended - (mended - broken) ** 2 / count) / count
-        return 100 * max(-1.0, middle - half), 100 * min(1.0, middle + half)
+        """95 % interval of `points`, as `paired_interval` gives it."""
+        return paired_interval(self.images, self.broken, self.mended)
 
     @property
     def beyond_chance(self) -> bool:
@@ -68,6 +76,16 @@ class Flips:
     mended: Positions
     images: int
     classes: tuple[ClassChange, ...]
+
+    @property
+    def points(self) -> float:
+        """Change of the accuracy on all images in percentage points."""
+        return 100 * (len(self.mended) - len(self.broken)) / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of `points`, as `paired_interval` gives it."""
+        return paired_interval(self.images, len(self.broken), len(self.mended))
 
 
 def flips(outcomes: Outcomes) -> Flips:

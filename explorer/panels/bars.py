@@ -5,7 +5,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from bokeh.events import Tap
-from ipywidgets import HTML, Button, Dropdown, HBox, ToggleButton, VBox
+from ipywidgets import HTML, Dropdown, HBox, ToggleButton, VBox
 
 from explorer.figures import bar_drawing, bar_words, width_bars
 from explorer.figures.drag import make_draggable
@@ -36,6 +36,8 @@ class Bars(VBox):
         self._geometry = Geometry(session.graph)
         self._opened: Span | None = None
         self._percent: bool | None = None
+        self._lost_hidden = False
+        self._removable = _removable(session)
         self._layer = ""  # the selected layer at the last render
         self._layout = self._geometry.layout()
         self._drawn: tuple[object, ...] = ()
@@ -44,21 +46,23 @@ class Bars(VBox):
         self._view = bar_drawing.build(scale=scale)
         self.document = self._make_document(scale)
         self.documents = (self.document,)
+        self.figure = self._view.root
         self.opened, self.hint = self._make_chooser()
         self.percent = ToggleButton(
             value=self._layout.percent,
             description=strings("bars_percent"),
             tooltip=strings("bars_percent_help"),
         )
-        self.sensitivity = Button(disabled=session.network.data is None)
+        self.sensitivity = ToggleButton(disabled=session.network.data is None)
         self.summary = HTML().add_class("pe-hidden")
         binding.render(
             self._render,
             *("plan", "cost", "request", "reference_plan", "selection", "layer", "sensitivity", "sweeping"),
         )
+        binding.render(self._render_sensitivity, "sensitivity", "sweeping")
         binding.gesture(self.opened, "value", lambda span: self._open(None if span == FOLDED else span))
         binding.gesture(self.percent, "value", self._scale)
-        self.sensitivity.on_click(lambda _button: binding.act(self._sweep))
+        binding.gesture(self.sensitivity, "value", self._sweep)
         strip = HBox([self.opened, self.hint, self.percent, self.sensitivity]).add_class("pe-bars-strip")
         super().__init__([strip, self.document, self.summary])
         self.add_class("pe-bars")
@@ -97,7 +101,8 @@ class Bars(VBox):
             locked=session.request.locked,
             macs=session.cost.layer_macs,
             dense_macs=session.dense_cost.layer_macs,
-            lost=session.sensitivity or {},
+            lost={} if self._lost_hidden else session.sensitivity or {},
+            removable=self._removable,
         )
 
     def _render(self) -> None:
@@ -113,7 +118,6 @@ class Bars(VBox):
             update(self._view, tables)
         self.opened.value = self._opened_block()
         self.percent.value = self._layout.percent
-        self._render_sensitivity()
         sentences = bar_words.describe(self._layout, shown, self._strings)
         points = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
         self.summary.value = f"<h4>{escape(self._strings('bars_summary'))}</h4><ul>{points}</ul>"
@@ -131,9 +135,13 @@ class Bars(VBox):
 
     def _render_sensitivity(self) -> None:
         running = self._session.sweeping == "sensitivity"
-        key = "bars_sensitivity_stop" if running else "bars_sensitivity"
-        self.sensitivity.description = self._strings(key)
-        self.sensitivity.tooltip = self._strings(f"{key}_help")
+        shown = bool(self._session.sensitivity) and not self._lost_hidden
+        self.sensitivity.value = running or shown
+        self.sensitivity.description = self._strings(
+            "bars_sensitivity_stop" if running else "bars_sensitivity"
+        )
+        tooltip = "bars_sensitivity_hide_help" if shown else "bars_sensitivity_help"
+        self.sensitivity.tooltip = self._strings("bars_sensitivity_stop_help" if running else tooltip)
 
     def _follow(self, layer: str) -> None:
         """A layer that was selected elsewhere is shown: its block is opened."""
@@ -181,9 +189,12 @@ class Bars(VBox):
             self._session.select(row.group, row.name)
 
     def _hear(self, asked: Mapping[str, list[Any]]) -> None:
-        """The browser asks for widths: a drag."""
+        """The browser asks for widths: a drag. What is dragged is selected first, so that its view follows."""
+        layer, groups = asked["layer"][0], asked["groups"][0]
+        if layer and layer != self._session.layer:
+            self.binding.act(self._session.select, groups[0], layer)
         self._asked = asked["number"][0]
-        self.binding.act(self._drag, dict(zip(asked["groups"][0], asked["widths"][0], strict=True)))
+        self.binding.act(self._drag, dict(zip(groups, asked["widths"][0], strict=True)))
 
     def _drag(self, widths: dict[str, int]) -> None:
         try:
@@ -198,5 +209,21 @@ class Bars(VBox):
         else:
             self._session.release()
 
-    def _sweep(self) -> None:
-        self._session.sweep("" if self._session.sweeping == "sensitivity" else "sensitivity")
+    def _sweep(self, on: bool) -> None:
+        """Show the column of sensitivity, measured if it is not yet whole; or stop measuring, and hide it."""
+        session = self._session
+        self._lost_hidden = not on
+        try:
+            if session.sweeping == "sensitivity":
+                session.sweep("")
+            elif on and len(session.sensitivity or {}) < len(session.graph.prunable):
+                session.sweep("sensitivity")
+        finally:
+            self.binding.refresh()
+
+
+def _removable(session: "Session") -> frozenset[str]:
+    """The groups that may go whole; of a graph they stay the same."""
+    from explorer.graph.checks import removable  # loads torch, which a session has loaded
+
+    return frozenset(group for group, reason in removable(session.graph).items() if not reason)

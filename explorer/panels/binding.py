@@ -3,7 +3,8 @@
 import logging
 import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from traitlets import HasTraits
@@ -31,6 +32,8 @@ class Binding:
         self._renderer: int | None = None
         self._renders: list[Callable[[], None]] = []
         self._active = True
+        self._depth = 0
+        self._failed: list[Exception] = []
 
     def render(self, function: Callable[[], None], *traits: str) -> None:
         """Run `function` now and after each change of the session's traits; once for all that change together."""
@@ -40,7 +43,7 @@ class Binding:
         def changed(_change: object = None) -> None:
             if not self._active:
                 return
-            with self._lock:
+            with self._rendering():
                 now = [getattr(self._session, trait) for trait in traits]
                 if len(seen) == len(now) and all(map(operator.is_, seen, now)):
                     return
@@ -75,15 +78,34 @@ class Binding:
     def refresh(self) -> None:
         """Run all renders: something of the panel's own changed that no trait tells of."""
         for render in self._renders:
-            self._run(render)
+            with self._rendering():
+                self._run(render)
+
+    @contextmanager
+    def _rendering(self) -> Iterator[None]:
+        """Renders one after the other. What failed is told without our lock: the session's comes before it."""
+        with self._lock:
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                failed: list[Exception] = []
+                if not self._depth:
+                    failed, self._failed = self._failed, []
+        for error in failed:
+            self._session.report(error)
 
     def _run(self, function: Callable[[], None]) -> None:
-        with self._lock:
-            outer, self._renderer = self._renderer, threading.get_ident()
-            try:
-                self._guarded(function)
-            finally:
-                self._renderer = outer
+        outer, self._renderer = self._renderer, threading.get_ident()
+        try:
+            function()
+        except Exception as error:
+            if not isinstance(error, ExplorerError):
+                log.exception("A panel failed")
+            self._failed.append(error)
+        finally:
+            self._renderer = outer
 
     def _guarded(self, function: Callable[..., None], *arguments: object) -> bool:
         """An exception in a widget's callback would be seen by nobody: put it into the status line."""

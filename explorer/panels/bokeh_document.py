@@ -4,7 +4,8 @@ Covered here: every change was sent by itself and without a lock (`batch`); the 
 as a change of its own, which could overwrite newer data, and `on_change` callbacks ran twice (`heard`); a page
 saw the document as it was at construction, also after a reload or a second display (`render_bundle`), missed
 what changed before it had drawn (`_catch_up`) and, if it began to listen in the middle of a patch, understood
-none that followed (`_ship`); events of the browser queued while the kernel was busy (`combine_events`).
+none that followed (`_ship`); events of the browser queued while the kernel was busy (`combine_events`); a second
+close raised (`close`).
 Relies on private names: the release is pinned.
 """
 
@@ -27,14 +28,15 @@ from IPython.display import publish_display_data
 from jupyter_bokeh import BokehModel
 from traitlets import Dict
 
-_LOAD = "application/vnd.bokehjs_load.v0+json"  # the type that jupyter_bokeh's front end runs as a script
+_SCRIPT = "application/javascript"  # run by every front end; Bokeh's own type is known to JupyterLab only
 
 
 def publish_bokehjs() -> None:
     """Send BokehJS into the current cell's output, inline: no network access. A page that has it skips it."""
     path = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
-    script = f"if (window.Bokeh?.version !== {bokeh.__version__!r}) {{\n{path.read_text('utf-8')}\n}}"
-    publish_display_data({_LOAD: script, "text/plain": ""})
+    known = f"window.Bokeh?.version === {bokeh.__version__!r}"
+    script = f"(function () {{ if ({known}) return\n{path.read_text('utf-8')}\n}}).call(window)"
+    publish_display_data({_SCRIPT: script, "text/plain": ""})
 
 
 class BokehDocument(BokehModel):
@@ -90,6 +92,11 @@ class BokehDocument(BokehModel):
         if self._changed_since_bundle:
             self.send_state("render_bundle")
 
+    def close(self) -> None:
+        """Leave the page; a second time nothing happens (jupyter_bokeh's own would raise, from its destructor)."""
+        if self.comm is not None:
+            super().close()
+
     def fresh_bundle(self) -> dict[str, Any]:
         """The whole document as a page needs it to start."""
         with self._patch_lock:
@@ -135,4 +142,5 @@ class BokehDocument(BokehModel):
             with self._patch_lock:
                 known = Deserializer(list(self._document.models), setter=self)
                 event = known.deserialize(Serialized(content=change, buffers=[]))
-                event["model"].set_from_json(event["attr"], event["new"], setter=self)
+            # Without the lock: what hears of it asks the session, whose lock comes before ours everywhere else.
+            event["model"].set_from_json(event["attr"], event["new"], setter=self)

@@ -1,19 +1,20 @@
 """What the controls cannot do as ipywidgets, as a script of the page: shortcuts, popovers, pressed states."""
 
+from bokeh.model import Model
 from bokeh.models import CustomJS
 
+from explorer.panels.page import IN_DASHBOARD
 from explorer.strings import Strings
 
 
-def controls_script(strings: Strings) -> CustomJS:
-    """A script for `document_ready`.
+def controls_script(strings: Strings, figure: Model) -> CustomJS:
+    """A script for `document_ready` of a figure of the dashboard.
 
     Ctrl+Z and Ctrl+Shift+Z press undo and redo, except where text is typed; Escape and a press elsewhere close
     popovers. Toggles and tabs tell screen readers whether they are pressed, which ipywidgets shows by colour only.
     """
-    return CustomJS(
-        args={"undo": strings("undo"), "redo": strings("redo"), "tabs": strings("tabs")}, code=_CONTROLS
-    )
+    labels = {name: strings(name) for name in ("undo", "redo", "tabs")}
+    return CustomJS(args={"figure": figure, **labels}, code=IN_DASHBOARD + _CONTROLS)
 
 
 _CONTROLS = """
@@ -42,22 +43,22 @@ const prepare = (root, {undo, redo, tabs}) => {
     press(event.shiftKey ? ".pe-redo" : ".pe-undo")
   })
   root.addEventListener("pointerdown", (event) => close(event.target))
-  root.querySelector(".pe-undo")?.setAttribute("aria-label", undo)
-  root.querySelector(".pe-redo")?.setAttribute("aria-label", redo)
-  const list = root.querySelector(".pe-tabs button")?.parentElement
-  list?.setAttribute("role", "tablist")
-  list?.setAttribute("aria-label", tabs)
-  for (const tab of list?.children ?? []) tab.setAttribute("role", "tab")
+  root.querySelector(".pe-undo").setAttribute("aria-label", undo)
+  root.querySelector(".pe-redo").setAttribute("aria-label", redo)
+  const list = root.querySelector(".pe-tabs button").parentElement
+  list.setAttribute("role", "tablist")
+  list.setAttribute("aria-label", tabs)
+  for (const tab of list.children) tab.setAttribute("role", "tab")
   const watch = new MutationObserver(() => tell(root))
   watch.observe(root, {subtree: true, childList: true, attributes: true, attributeFilter: ["class"]})
   tell(root)
 }
 
-export default (labels) => {
-  for (const root of document.querySelectorAll(".pruning-explorer")) {
-    if (root.dataset.peControls) continue
+export default ({figure, ...labels}) => {
+  inDashboard(figure, (root) => {
+    if (root.dataset.peControls) return
     root.dataset.peControls = "true"
     prepare(root, labels)
-  }
+  })
 }
 """

@@ -8,8 +8,9 @@ from ipywidgets import HTML, Button
 from explorer.panels.binding import Binding
 from explorer.panels.popover import Popover
 from explorer.panels.words import percent, recovered
+from explorer.records import FinalCheck
 from explorer.strings import Strings
-from explorer.values import Cost, Estimate, FinalCheck
+from explorer.values import Cost, Estimate
 
 if TYPE_CHECKING:
     from explorer.session import Session

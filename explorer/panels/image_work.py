@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from explorer.figures import gallery
 from explorer.figures.pictures import photograph
+from explorer.panels.cut import Cut
 from explorer.panels.image_look import Look
 
 if TYPE_CHECKING:
     from torch import nn
 
     from explorer.data import Data
+    from explorer.records import Outcomes
     from explorer.session import Session
-    from explorer.values import Outcomes, Plan
 
 
 @dataclass(frozen=True)
@@ -29,48 +30,59 @@ class Page:
 
 @dataclass(frozen=True)
 class Opened:
-    """One image to look into, and the layer whose maps are wanted ("" for none)."""
+    """One image to look into, of a cut and its outcomes, and the layer whose maps are wanted ("" for none)."""
 
     outcomes: Outcomes
-    plan: Plan
+    cut: Cut
     image: int
     layer: str
 
 
 class ImageWork:
-    """Does both jobs for one session with images; remembers the pruned network of the latest outcomes."""
+    """Does both jobs for one session with images; remembers the pruned network of the latest cut."""
 
     def __init__(self, session: Session, data: Data) -> None:
         self._session, self._data = session, data
-        self._pruned: tuple[Outcomes, nn.Module] | None = None
+        self._pruned: tuple[Cut, nn.Module] | None = None
 
     def __call__(
         self, job: Page | Opened, publish: Callable[[str | Look], None], check: Callable[[], None]
     ) -> None:
-        """A page's sheet (see `gallery.sheet`) or a look, published; for `LatestWins`."""
+        """A page's sheet (see `gallery.sheet`) or a look, published; for `LatestWins`.
+
+        Nothing is published of a cut that the session has left: another job is on its way.
+        """
         if isinstance(job, Opened):
-            publish(self._look(job, check))
+            pruned = self._network(job.cut)
+            check()
+            if pruned is not None:
+                publish(self._look(job, pruned, check))
         else:
             pixels = self._data.explore.pixels
             images = [photograph(pixels[image].numpy()) for image in job.images]
             publish(gallery.sheet(images, job.across))
 
-    def _look(self, job: Opened, check: Callable[[], None]) -> Look:
+    def _network(self, cut: Cut) -> nn.Module | None:
+        if self._pruned is None or self._pruned[0] != cut:
+            pruned = cut.network(self._session)
+            if pruned is None:
+                return None
+            self._pruned = cut, pruned
+        return self._pruned[1]
+
+    def _look(self, job: Opened, pruned: nn.Module, check: Callable[[], None]) -> Look:
         from explorer.observe.answers import top_classes
         from explorer.observe.maps import compare
 
         session = self._session
-        if self._pruned is None or self._pruned[0] is not job.outcomes:
-            self._pruned = job.outcomes, session.pruned()
-        check()
-        dense, pruned = session.network.model, self._pruned[1]
+        dense = session.network.model
         images = self._data.explore
         inputs = images.inputs(slice(job.image, job.image + 1))
         layers = [layer.name for layer in session.graph.layers]
         maps = None
         if job.layer in layers:
             layer = layers.index(job.layer)
-            maps = compare(dense, pruned, session.graph, job.plan, layer, inputs, inputs, check)
+            maps = compare(dense, pruned, session.graph, job.cut.plan, layer, inputs, inputs, check)
         return Look(
             picture=photograph(images.pixels[job.image].numpy()),
             label=int(images.labels[job.image]),

@@ -15,17 +15,19 @@ from explorer.figures.view import update
 from explorer.panels import image_look
 from explorer.panels.binding import Binding
 from explorer.panels.bokeh_document import BokehDocument
+from explorer.panels.cut import Cut
 from explorer.panels.image_look import Look
 from explorer.panels.image_work import ImageWork, Opened, Page
 from explorer.panels.page import keys_script
-from explorer.panels.words import shown, tag
+from explorer.panels.summaries import section
+from explorer.panels.words import classed, shown, tag
 
 if TYPE_CHECKING:
     from explorer.evaluate.worker import LatestWins
     from explorer.observe.flips import Flips
+    from explorer.records import Outcomes
     from explorer.session import Session
     from explorer.strings import Strings
-    from explorer.values import Outcomes
 
 GAP = 8  # pixels between the chart and the gallery
 NONE = -1  # in a list: all classes, no image (of the value None a Dropdown shows no text)
@@ -66,9 +68,8 @@ class ImagesPane(VBox):
         self.documents = (self.document,)
         self._range.on_change("end", lambda _name, _old, _new: binding.act(binding.refresh))
         self._make_widgets()
-        binding.render(
-            self._render, "outcomes", "plan", "reference_plan", "reference_is_dense", "estimate", "layer"
-        )
+        states = "reference_plan", "reference_is_dense", "estimate"
+        binding.render(self._render, "outcomes", "plan", "request", "layer", *states)
         self._listen()
 
     def _make_widgets(self) -> None:
@@ -112,8 +113,8 @@ class ImagesPane(VBox):
         act = self.binding.act
         self.binding.gesture(self.direction, "value", lambda _value: self._turn_to(0))
         self.binding.gesture(self.of_class, "value", lambda label: self._choose_class(_known(label)))
-        self.binding.gesture(self.opener, "value", lambda image: self._open(_known(image)))
-        self.back.on_click(lambda _button: act(self._open, None))
+        self.binding.gesture(self.opener, "value", lambda image: self._look_into(_known(image)))
+        self.back.on_click(lambda _button: act(self._look_into, None))
         self.before.on_click(lambda _button: act(self._step, -1))
         self.after.on_click(lambda _button: act(self._step, 1))
 
@@ -139,8 +140,9 @@ class ImagesPane(VBox):
             (self._pager, not message),
         ):
             shown(widget, on)
-        _classed(self, "pe-images-old", outcomes is None)
-        _classed(self, "pe-images-looking", looking)
+        late = looking and self._look is not None and self._look[0].cut != Cut.of(self._session)
+        classed(self, "pe-images-old", outcomes is None or late)
+        classed(self, "pe-images-looking", looking)
         if message or self._flips is None or self._outcomes is None:
             self.summary.value = f"<p>{escape(message)}</p>"
         elif self._opened is None:
@@ -203,7 +205,8 @@ class ImagesPane(VBox):
         classes = [(strings("images_all_classes"), NONE)]
         classes += [(self._name(change.label), change.label) for change in found.classes]
         _offer(self.of_class, classes, NONE if self._label is None else self._label)
-        listed = zip(self._captions(Page(outcomes, images, across)), images, strict=True)
+        everything = tuple(chosen)
+        listed = zip(self._captions(Page(outcomes, everything, across)), everything, strict=True)
         options = [(strings("images_open"), NONE)]
         options += [
             (strings("images_flip_option", name=flip.name, before=flip.before, now=flip.now), image)
@@ -214,11 +217,11 @@ class ImagesPane(VBox):
         self._render_pager(self._first > 0, last < len(chosen), self._first + bool(images), last, len(chosen))
         says = class_changes.describe(found.classes, self._names, strings), gallery.describe(flips, strings)
         titles = strings("images_classes_summary"), strings("images_gallery_summary")
-        self.summary.value = "".join(_section(*part) for part in zip(titles, says, strict=True))
+        self.summary.value = "".join(section(*part) for part in zip(titles, says, strict=True))
 
     def _render_look(self, outcomes: Outcomes, image: int) -> None:
         strings = self._strings
-        job = Opened(outcomes, self._session.plan, image, self._session.layer)
+        job = Opened(outcomes, Cut.of(self._session), image, self._session.layer)
         if self._session.outcomes is not None:
             self._submit(job)
         label = self._name(int(outcomes.labels[image]))
@@ -226,7 +229,7 @@ class ImagesPane(VBox):
         known = self._look is not None and self._look[0].image == image
         if self._look is not None and known:
             self.look.value = image_look.look_html(self._look[1], strings)
-            self.summary.value = _section(
+            self.summary.value = section(
                 strings("images_title", image=image, label=label),
                 image_look.describe(self._look[1], strings),
             )
@@ -274,6 +277,11 @@ class ImagesPane(VBox):
         self._opened = image
         self.binding.refresh()
 
+    def _look_into(self, image: int | None) -> None:
+        """Open an image, or go back; what had the focus is hidden then, so that it goes where the way on is."""
+        self._open(image)
+        (self.opener if image is None else self.back).focus()
+
     def _step(self, direction: int) -> None:
         """To the next or previous image while one is looked into, else to the next or previous page."""
         if self._opened is None:
@@ -296,7 +304,7 @@ class ImagesPane(VBox):
         page, _picture = self._page
         place = gallery.place_at(event.x, event.y, page.across, len(page.images))
         if place is not None:
-            self._open(page.images[place])
+            self._look_into(page.images[place])
 
     # ---- the worker thread ------------------------------------------------------------------------------
 
@@ -328,10 +336,6 @@ class ImagesPane(VBox):
             self.binding.refresh()
 
 
-def _classed(widget: VBox, css: str, on: bool) -> None:
-    (widget.add_class if on else widget.remove_class)(css)
-
-
 def _known(choice: int | None) -> int | None:
     """What a list's value stands for."""
     return None if choice == NONE else choice
@@ -342,7 +346,3 @@ def _offer(widget: Dropdown, options: list[tuple[str, int]], value: int) -> None
     if list(widget.options) != options:
         widget.options = options
     widget.value = value if value in {choice for _text, choice in options} else NONE
-
-
-def _section(title: str, sentences: list[str]) -> str:
-    return f"<h4>{escape(title)}</h4><ul>{''.join(f'<li>{escape(text)}</li>' for text in sentences)}</ul>"

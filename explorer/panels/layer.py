@@ -1,12 +1,11 @@
 """The layer tab: the selected layer's width, the importance of its channels, what they answer, what comes after."""
 
 from collections import Counter
-from collections.abc import Callable
-from html import escape
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bokeh.models import Column, Row, Spacer
-from ipywidgets import HTML, BoundedIntText, Dropdown, HBox, ToggleButton, VBox
+from ipywidgets import HTML, BoundedIntText, Button, Dropdown, HBox, ToggleButton, VBox
 
 from explorer.figures import importance, lens
 from explorer.figures.importance import Importance
@@ -18,6 +17,7 @@ from explorer.panels.bokeh_document import BokehDocument
 from explorer.panels.layer_drag import Gestures
 from explorer.panels.layer_lower import Lower, choice_of
 from explorer.panels.page import keys_script
+from explorer.panels.summaries import section
 from explorer.panels.words import shown as visible
 from explorer.panels.words import tag
 from explorer.strings import Strings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from explorer.session import Session
 
 TITLE, CAPTION, BELOW = 27.0, 21.0, 25.0  # pixels: lines of widgets above the charts
-LENS_RIGHT = 242.0  # pixels: fields beside the lens
+LENS_RIGHT = 282.0  # pixels: fields beside the lens
 
 
 class LayerPane(VBox):
@@ -37,6 +37,9 @@ class LayerPane(VBox):
         self._session, self._strings = session, strings
         self._names = [layer.name for layer in session.graph.layers]
         self._gesture: int | None = None  # the drag that the browser shows before we do
+        self._staying: Mapping[str, str] | None = (
+            None  # why groups cannot be removed whole, "" where they can
+        )
         self._lens, self._importance = lens.build(scale), importance.build(scale)
         self.lower = Lower(session, strings, self._told, scale)
         self._drag = Gestures(self._lens, self._importance, self.lower.view, self._moved, self._hovered)
@@ -48,11 +51,12 @@ class LayerPane(VBox):
         self._make_widgets()
         self.binding = binding = Binding(session)
         binding.render(self._render, "plan", "request", "scores", "selection", "layer", "reference_plan")
-        binding.render(self._render_lower, "plan", "layer", "current", "estimate")
+        binding.render(self._render_lower, "plan", "request", "layer", "current", "estimate")
         for widget, act in self._gestures():
             binding.gesture(widget, "value", act)
+        self.removal.on_click(lambda _button: binding.act(self._remove_or_bring_back))
         title = HBox([self.layer, self.shape]).add_class("pe-layer-title")
-        width = HBox([self.width, self.size, self.pin, self.lock]).add_class("pe-layer-lens")
+        width = HBox([self.width, self.size, self.removal, self.pin, self.lock]).add_class("pe-layer-lens")
         caption = HBox([self.caption, self.chart]).add_class("pe-layer-caption")
         lower = self.lower.choice, self.lower.strip, self.lower.next
         super().__init__([self.document, title, width, self.reason, caption, *lower, self.summary])
@@ -63,8 +67,9 @@ class LayerPane(VBox):
         options = [(name, place) for place, name in enumerate(self._names)]
         self.layer = Dropdown(options=options, tooltip=say("layer_choose_help")).add_class("pe-layer-name")
         self.shape = HTML().add_class("pe-layer-shape")
-        self.width = BoundedIntText(min=0, max=1, tooltip=say("layer_width_help"))
+        self.width = BoundedIntText(min=1, max=1, tooltip=say("layer_width_help"))
         self.size = HTML().add_class("pe-layer-of")
+        self.removal = Button().add_class("pe-layer-removal")
         self.pin = ToggleButton(description=say("layer_pin"), tooltip=say("layer_pin_help"))
         self.lock = ToggleButton(description=say("layer_lock"), tooltip=say("layer_lock_help"))
         self.reason = HTML().add_class("pe-layer-reason")
@@ -140,18 +145,36 @@ class LayerPane(VBox):
             visible(widget, bool(size))
         visible(self.reason, not size)
         if not size or group is None:
+            visible(self.removal, on=False)
             reason = group.reason if group else say("layer_no_group")
             self.reason.value = tag("pe-soft", say("layer_fixed", reason=reason), reason)
             return
-        self.width.max = max(self.width.value, size)
+        # Nobody steps from 1 to a removed block: that is the button's.
+        self.width.min, self.width.max = 0, max(self.width.value, size)
         self.width.value = width
-        self.width.max = size
+        self.width.min, self.width.max = min(width, 1), size
+        self.width.disabled = not width
+        by_hand = dict(request.widths).get(group.id)
+        visible(self.removal, self._is_removable(group) and (width > 0 or by_hand == 0))
+        self.removal.description = say("layer_remove" if width else "layer_bring_back")
+        self.removal.tooltip = say("layer_remove_help" if width else "layer_bring_back_help")
         tied = len(group.layers)
         of = tag("", say("layer_of", size=size))
         moves = tag("pe-soft pe-tiny", say("layer_tied", count=tied), ", ".join(group.layers))
         self.size.value = f'<div class="pe-line">{of}{moves if tied > 1 else ""}</div>'
         self.pin.value = group.id in dict(request.widths)
         self.lock.value = group.id in request.locked
+
+    def _is_removable(self, group: ChannelGroup) -> bool:
+        if self._staying is None:
+            from explorer.graph.checks import removable
+
+            self._staying = removable(self._session.graph)
+        return not self._staying[group.id]
+
+    def _remove_or_bring_back(self) -> None:
+        group = self._prunable
+        self._session.drag({group.id: 0 if self._session.plan.widths[group.id] else group.size})
 
     def _importance_of(self, group: ChannelGroup | None) -> tuple[Importance | None, str]:
         """What the chart shows, or why it shows nothing."""
@@ -223,9 +246,7 @@ class LayerPane(VBox):
             now, before = (plan.widths[group.id] for plan in (session.plan, session.reference_plan))
             sentences = [*lens.describe(group.size, now, before, say), *sentences]
         sentences += self.lower.sentences(self._place)
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-        title = escape(say("layer_summary"))
-        self.summary.value = f"<h4>{title}</h4><ul>{items}</ul>"
+        self.summary.value = section(say("layer_summary"), sentences)
 
     def close(self) -> None:
         """End the worker thread and remove the widgets."""

@@ -11,6 +11,7 @@ from explorer.figures.activations import Answers
 from explorer.figures.view import update
 from explorer.panels import layer_strips
 from explorer.panels.bokeh_document import BokehDocument
+from explorer.panels.cut import Cut
 from explorer.panels.layer_work import Findings, Looking, Wish
 from explorer.panels.words import shown, tag
 from explorer.strings import Strings
@@ -18,8 +19,6 @@ from explorer.strings import Strings
 if TYPE_CHECKING:
     from explorer.evaluate.worker import LatestWins
     from explorer.session import Session
-
-MOVING = "moving"  # instead of a plan's key: the accuracy of the plan is not known yet
 
 
 class Lower:
@@ -36,7 +35,7 @@ class Lower:
         self._wish: Wish | None = None
         self._found = Findings()
         self._portrait = self._maps = ""  # what was found last, as HTML
-        self._compared = ""  # key of the plan that the maps are of
+        self._compared: Cut | None = None  # what the maps are of
         self._readers: dict[int, int | None] = {}
         self._worker: LatestWins[Wish, Findings] | None = None
         self._looking = Looking(session)
@@ -77,17 +76,16 @@ class Lower:
             if self._wish is None or self._wish.layer != place:
                 self._found, self._portrait, self._maps = Findings(self._looking.known.get(place)), "", ""
             self._wish = wish
-            if wish.plan_key != MOVING and not (self._follows and self._session.network.data is None):
+            if not self._follows or (wish.cut is not None and self._session.network.data is not None):
                 self._ask(wish)
         self._show(document, place)
 
     def _wanted(self, place: int) -> Wish:
-        session, key = self._session, ""
-        if self._follows:
-            settled = session.current and (session.estimate is None or session.estimate.done)
-            key = session.plan.key if settled else MOVING
+        session, cut = self._session, None
+        if self._follows and session.current and (session.estimate is None or session.estimate.done):
+            cut = Cut.of(session)
         channel = 0 if self._follows else self.channel.value
-        return Wish(place, channel, self.image.value, self.below.value, key)
+        return Wish(place, channel, self.image.value, self.below.value, cut)
 
     def _ask(self, wish: Wish) -> None:
         if self._worker is None:
@@ -107,7 +105,7 @@ class Lower:
             return
         self._portrait, self._maps = portrait or self._portrait, maps or self._maps
         if found.comparison is not None:
-            self._compared = wish.plan_key
+            self._compared = wish.cut
         before = self._found
         self._found = Findings(
             found.activations or before.activations, found.portrait, found.comparison or before.comparison
@@ -151,7 +149,7 @@ class Lower:
         return "" if reader is None else self._session.graph.layers[reader].name
 
     def _next_html(self, name: str) -> str:
-        """The next layer's maps, faded where they are of an earlier plan, or why there are none."""
+        """The next layer's maps, faded where they are of an earlier cut, or why there are none."""
         say = self._strings
         if self._session.network.data is None:
             return tag("pe-soft", say("layer_next_no_data"))
@@ -159,7 +157,7 @@ class Lower:
             return tag("pe-soft", say("layer_no_reader"))
         if not self._maps:
             return tag("pe-soft", say("layer_next_counting", name=name))
-        if self._compared == self._session.plan.key:
+        if self._compared == Cut.of(self._session):
             return self._maps
         return f'<div class="pe-earlier-maps" title="{escape(say("layer_earlier"))}">{self._maps}</div>'
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.panels.cut import Cut
 from explorer.values import Floats
 
 if TYPE_CHECKING:
@@ -21,14 +22,15 @@ COMPARED = 128  # images that the error of the next layer is of
 class Wish:
     """What the view shows below the importance of layer number `layer`: one thing that the worker is asked for.
 
-    `channel` and `image` are numbers; `below` is "channels" or "next", then of the plan of that key.
+    `channel` and `image` are numbers; `below` is "channels" or "next", which is of `cut`: None while its accuracy
+    is not known, and then there is nothing to do yet.
     """
 
     layer: int
     channel: int
     image: int
     below: str
-    plan_key: str = ""
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,21 +108,17 @@ class Looking:
     def _compare(self, wish: Wish, publish: Callable[[Findings], None], check: Callable[[], None]) -> None:
         from explorer.observe.maps import compare, next_layer
 
-        session, plan = self.session, self.session.plan
+        session, cut = self.session, wish.cut
         reader = next_layer(session.graph, wish.layer)
         data = session.network.data
-        if reader is None or data is None or plan.key != wish.plan_key:
+        if reader is None or data is None or cut is None:
             return
-        pruned = session.pruned()
-        if session.plan != plan:  # it moved meanwhile; another wish is on its way
+        pruned = cut.network(session)
+        if pruned is None:  # another wish is on its way
             return
         images = data.explore
         some = images.inputs(slice(0, COMPARED))
         here = images.inputs(slice(wish.image, wish.image + 1))
-        publish(
-            Findings(
-                comparison=compare(
-                    session.network.model, pruned, session.graph, plan, reader, here, some, check
-                )
-            )
-        )
+        dense, graph = session.network.model, session.graph
+        found = compare(dense, pruned, graph, cut.plan, reader, here, some, check)
+        publish(Findings(comparison=found))

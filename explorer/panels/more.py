@@ -59,21 +59,21 @@ class More(Popover):
 
 def costs_html(strings: Strings, cost: Cost, dense: Cost, latency: tuple[Latency, ...]) -> str:
     """Memory, file and latencies as a table: share of the dense network's, and the amounts."""
-    rows = _amount(strings("memory"), cost.peak_bytes, dense.peak_bytes, strings("memory_help"))
-    rows += _amount(strings("file"), cost.file_bytes, dense.file_bytes, strings("file_help"))
+    rows = _amount(strings, strings("memory"), cost.peak_bytes, dense.peak_bytes, strings("memory_help"))
+    rows += _amount(strings, strings("file"), cost.file_bytes, dense.file_bytes, strings("file_help"))
     pairs = list(zip(latency[::2], latency[1::2], strict=True))
     for whole, now in pairs:
         name = strings("latency_batch", batch=now.batch)
-        share = percent(now.median / whole.median)
-        rows += _row(name, share, time_of(now.median, whole.median), latency_help(strings, whole, now))
+        share, times = percent(now.median / whole.median), time_of(strings, now.median, whole.median)
+        rows += _row(name, share, times, latency_help(strings, whole, now))
     if not pairs:
         rows += _row(strings("latency"), "–", strings("latency_none"), strings("latency_none_help"))
     title = escape(strings("more_costs"))
     return f"<h4>{title}</h4><table>{rows}</table>"
 
 
-def _amount(name: str, now: int, whole: int, help_text: str) -> str:
-    return _row(name, percent(now / whole if whole else 1.0), part_of(now, whole, "B"), help_text)
+def _amount(strings: Strings, name: str, now: int, whole: int, help_text: str) -> str:
+    return _row(name, percent(now / whole if whole else 1.0), part_of(strings, now, whole, "B"), help_text)
 
 
 def _row(name: str, share: str, amounts: str, help_text: str) -> str:

@@ -9,31 +9,50 @@ from explorer.strings import Strings
 
 
 def keys_script(strings: Strings, figures: Sequence[Model]) -> CustomJS:
-    """A script for `document_ready`: keys pressed in the dashboard never reach JupyterLab.
+    """A script for `document_ready`: keys pressed in the figures' dashboard never reach JupyterLab.
 
-    Measured: with a widget focused, `d d` deletes the notebook's cell. Lumino looks for the attribute,
-    other listeners get no event. The root takes the focus of a click on anything that is not a control;
-    figures, which have no keys, are not in the tab order. Tooltips hang on the page's body: those of figures
-    that are no more on the page are put away, or they would stay for good.
+    Measured: with a widget focused, `d d` deletes the notebook's cell. Lumino looks for the attribute from the
+    focused element outwards and stops where a shortcut's selector matches, which in Notebook 7 is that element:
+    so it gets the attribute too. Other listeners get no event. The root takes the focus of a click on anything that
+    is not a control; figures, which have no keys, are not in the tab order. Screen readers and line breaks get to
+    know the language of the texts. Tooltips hang on the page's body: those of figures that are no more on the page
+    are put away, or they would stay for good.
     """
-    return CustomJS(args={"keep": strings("keep"), "figures": list(figures)}, code=_KEYS)
+    texts = {"keep": strings("keep"), "language": strings.language}
+    return CustomJS(args={**texts, "figures": list(figures)}, code=IN_DASHBOARD + _KEYS)
+
+
+# `inDashboard(figure, then)` calls `then(root)` with the root of the figure's dashboard when its controls are on
+# the page: Notebook 7 draws figures before, and widgets come in any order. It gives up when the figure is gone.
+IN_DASHBOARD = """
+const CONTROLS = [".pe-tabs button", ".pe-keep .noUi-handle", ".pe-undo", ".pe-redo"]
+
+const inDashboard = (figure, then) => {
+  if (figure.document == null) return
+  const root = Bokeh.index.find_one(figure)?.root.el.closest(".pruning-explorer")
+  if (root?.isConnected && CONTROLS.every((control) => root.querySelector(control))) then(root)
+  else requestAnimationFrame(() => inDashboard(figure, then))
+}
+"""
 
 
 _KEYS = """
-export default ({keep, figures}) => {
+export default ({keep, language, figures}) => {
   for (const figure of figures) {
     Bokeh.index.find_one(figure)?.canvas_view?.events_el?.removeAttribute("tabindex")
   }
   for (const tooltip of Bokeh.index.query((view) => view.model.type === "Tooltip")) {
     if (!tooltip.target?.isConnected) tooltip.model.clear()
   }
-  for (const root of document.querySelectorAll(".pruning-explorer")) {
-    if (root.dataset.lmSuppressShortcuts) continue
+  inDashboard(figures[0], (root) => {
+    if (root.dataset.lmSuppressShortcuts) return
     root.dataset.lmSuppressShortcuts = "true"
+    root.addEventListener("focusin", ({target}) => { target.dataset.lmSuppressShortcuts = "true" })
+    root.lang = language
     root.tabIndex = -1
     root.addEventListener("keydown", (event) => event.stopPropagation())
-    root.querySelector(".pe-keep .noUi-handle")?.setAttribute("aria-label", keep)
-  }
+    root.querySelector(".pe-keep .noUi-handle").setAttribute("aria-label", keep)
+  })
 }
 """
 

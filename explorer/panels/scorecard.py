@@ -131,14 +131,15 @@ def _progress(estimate: Estimate) -> str:
 
 def costs_html(strings: Strings, cost: Cost, dense: Cost) -> str:
     """MACs and parameters as shares of the dense network's, with the amounts."""
-    macs = _share("macs", tag("pe-label", strings("macs"), strings("macs_help")), cost.macs, dense.macs)
-    label = tag("pe-label", strings("params"), strings("params_help"))
-    return f'<div class="pe-row">{macs}{_share("params", label, cost.params, dense.params)}</div>'
+    macs = _share(strings, "macs", cost.macs, dense.macs)
+    params = _share(strings, "params", cost.params, dense.params)
+    return f'<div class="pe-row">{macs}{params}</div>'
 
 
-def _share(name: str, label: str, now: int, whole: int) -> str:
+def _share(strings: Strings, name: str, now: int, whole: int) -> str:
+    label = tag("pe-label", strings(name), strings(f"{name}_help"))
     share = percent(now / whole if whole else 1.0)
-    return _cell(name, label, share, tag("pe-soft", part_of(now, whole)))
+    return _cell(name, label, share, tag("pe-soft", part_of(strings, now, whole)))
 
 
 def _cell(name: str, label: str, number: str, beside: str) -> str:
@@ -156,7 +157,7 @@ def latency_html(strings: Strings, latency: tuple[Latency, ...], cheaper: bool) 
         return f'<div class="pe-line">{label}</div>'
     dense, now = latency[:2]
     help_text = latency_help(strings, dense, now)
-    beside = time_of(now.median)
+    beside = time_of(strings, now.median)
     if cheaper and now.median >= dense.low:
         beside, help_text = strings("latency_same"), strings("latency_same_help") + help_text
     label = tag("pe-label", strings("latency"), help_text)

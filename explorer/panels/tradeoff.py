@@ -9,18 +9,20 @@ from bokeh.events import Tap
 from ipywidgets import HTML, Button, Dropdown, HBox, Text, ToggleButton, VBox
 
 from explorer.figures import tradeoff, two_states
+from explorer.figures.class_changes import signed
 from explorer.figures.palette import theme_script
 from explorer.figures.trade_axes import cost_share
 from explorer.figures.view import update
 from explorer.panels.binding import Binding
 from explorer.panels.bokeh_document import BokehDocument
 from explorer.panels.page import keys_script
+from explorer.panels.summaries import section
 from explorer.panels.words import tag
 
 if TYPE_CHECKING:
+    from explorer.records import Visit
     from explorer.session import Session
     from explorer.strings import Strings
-    from explorer.values import Visit
 
 AXES = ("macs", "params", "latency")
 
@@ -102,7 +104,7 @@ class TradeoffPane(VBox):
             rows = self._render_pair(chosen, now)
             title = self._strings("tradeoff_compare_summary")
             says.append((title, two_states.describe(rows, self._strings)))
-        self.summary.value = "".join(_section(title, sentences) for title, sentences in says)
+        self.summary.value = "".join(section(title, sentences) for title, sentences in says)
 
     def _render_choice(self, chosen: Visit | None) -> None:
         """The list of visits and what can be done with the chosen one."""
@@ -163,8 +165,8 @@ class TradeoffPane(VBox):
             return self._strings("tradeoff_no_data")
         if shown.x == "latency" and shown.visits and not shown.placed:
             return self._strings("tradeoff_no_latency")
-        if len(shown.visits) > 1:
-            return ""
+        if len(shown.visits) > 1 or (shown.bands and shown.x != "latency"):
+            return ""  # there is something to see, and it needs the room
         return self._strings("tradeoff_first" if shown.visits else "tradeoff_empty")
 
     def _option(self, visit: Visit) -> str:
@@ -177,19 +179,38 @@ class TradeoffPane(VBox):
         )
 
     def _verdict(self, chosen: Visit, now: Visit) -> str:
-        """Both states' numbers, one under the other, and whether their intervals are apart."""
+        """Both states' numbers, one under the other, and which of them is better."""
         strings = self._strings
         here = strings("tradeoff_row_now", name=tradeoff.title(now, strings))
         cells = [
             self._row("┄", strings("tradeoff_outlined"), tradeoff.title(chosen, strings), chosen),
             self._row("■", strings("tradeoff_solid"), here, now),
         ]
+        return f"<table>{''.join(cells)}</table>{self._better(chosen, now)}"
+
+    def _better(self, chosen: Visit, now: Visit) -> str:
+        """Which is better: judged image by image, or, where that is forgotten, by the two intervals."""
+        strings = self._strings
+        outcomes = self._session.outcomes_of(chosen.number, now.number)
+        if outcomes is not None:
+            from explorer.observe.flips import flips
+
+            found = flips(outcomes)
+            low, high = found.interval
+            key = "tradeoff_better" if low > 0 else "tradeoff_worse" if high < 0 else "tradeoff_not_apart"
+            points, low_words, high_words = (signed(value) for value in (found.points, low, high))
+            answer = strings(key, points=points, low=low_words, high=high_words)
+            broken, mended = len(found.broken), len(found.mended)
+            counts = strings(
+                "tradeoff_flips", images=f"{found.images:,}", broken=f"{broken:,}", mended=f"{mended:,}"
+            )
+            return tag("pe-strong", answer) + "<br>" + tag("pe-soft", counts)
         key = "tradeoff_overlap"
         if chosen.estimate.low > now.estimate.high:
             key = "tradeoff_apart_other"
         elif now.estimate.low > chosen.estimate.high:
             key = "tradeoff_apart_now"
-        return f"<table>{''.join(cells)}</table>{tag('pe-strong', strings(key))}"
+        return tag("pe-strong", strings(key))
 
     def _row(self, sign: str, form: str, name: str, visit: Visit) -> str:
         strings, dense, estimate = self._strings, self._session.dense_cost, visit.estimate
@@ -207,7 +228,10 @@ class TradeoffPane(VBox):
         if event.x is None or event.y is None:
             return
         number = tradeoff.hit(self._shown(), event.x, event.y)
-        if number is not None and number != self._session.at:
+        if number is None:
+            return
+        self._choose(number)
+        if number != self._session.at:
             self._session.restore(number)
 
     def _choose(self, number: int | None) -> None:
@@ -224,7 +248,3 @@ class TradeoffPane(VBox):
 
     def _sweep(self) -> None:
         self._session.sweep("" if self._session.sweeping == "bands" else "bands")
-
-
-def _section(title: str, sentences: list[str]) -> str:
-    return f"<h4>{escape(title)}</h4><ul>{''.join(f'<li>{escape(text)}</li>' for text in sentences)}</ul>"

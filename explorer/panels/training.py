@@ -7,8 +7,8 @@ from ipywidgets import HTML, BoundedIntText, Button, HBox, ToggleButton
 
 from explorer.panels.binding import Binding
 from explorer.panels.words import shown
+from explorer.records import Training
 from explorer.strings import Strings
-from explorer.values import Training
 
 if TYPE_CHECKING:
     from explorer.session import Session

@@ -16,7 +16,7 @@ def percent(share: float) -> str:
     return "<1 %" if 0 < value < 0.5 else f"{value:.0f} %"
 
 
-def part_of(now: float, whole: float, unit: str = "") -> str:
+def part_of(strings: Strings, now: float, whole: float, unit: str = "") -> str:
     """Two amounts in the whole's unit: "24.6 of 41.2 M", "141 of 272 k".
 
     A small part of a large whole has a decimal more ("0.4 of 272 k") and is never 0 by rounding.
@@ -25,8 +25,9 @@ def part_of(now: float, whole: float, unit: str = "") -> str:
     places = _places(whole / step) if step > 1 else 0
     small = max(places, 1) if step > 1 and now / step < 9.95 else places
     if now and not float(f"{now / step:.{small}f}"):
-        return f"{amount_of(now, unit).rstrip()} of {amount_of(whole, unit).rstrip()}"
-    return f"{now / step:,.{small}f} of {whole / step:,.{places}f} {letter}{unit}".rstrip()
+        return strings("amount_of", now=amount_of(now, unit).rstrip(), whole=amount_of(whole, unit).rstrip())
+    in_unit = f"{whole / step:,.{places}f} {letter}{unit}".rstrip()
+    return strings("amount_of", now=f"{now / step:,.{small}f}", whole=in_unit)
 
 
 def amount_of(value: float, unit: str) -> str:
@@ -46,12 +47,12 @@ def duration(seconds: float) -> str:
     return f"{value:.{_places(value)}f} ms"
 
 
-def time_of(now: float, dense: float | None = None) -> str:
+def time_of(strings: Strings, now: float, dense: float | None = None) -> str:
     """One or two durations in seconds as short milliseconds: "1.9 of 6.3 ms", "0.66 of 0.85 ms", "214 ms"."""
     whole = 1000 * (now if dense is None else dense)
     places = 2 if whole < 1 else 1 if whole < 100 else 0
-    part = "" if dense is None else f" of {1000 * dense:.{places}f}"
-    return f"{1000 * now:.{places}f}{part} ms"
+    text = f"{1000 * now:.{places}f}"
+    return f"{text} ms" if dense is None else strings("time_of", now=text, whole=f"{whole:.{places}f}")
 
 
 def _places(value: float) -> int:
@@ -80,15 +81,16 @@ def latency_help(strings: Strings, dense: Latency, now: Latency) -> str:
 
 def shown(widget: DOMWidget, on: bool) -> None:
     """Show a widget or take it out of the page's layout and tab order."""
-    _classed(widget, "pe-shut", not on)
+    classed(widget, "pe-shut", not on)
 
 
 def filled(widget: DOMWidget, on: bool) -> None:
     """Draw a button as chosen, or not."""
-    _classed(widget, "pe-on", on)
+    classed(widget, "pe-on", on)
 
 
-def _classed(widget: DOMWidget, css: str, on: bool) -> None:
+def classed(widget: DOMWidget, css: str, on: bool) -> None:
+    """Give a widget a class, or take it away."""
     if on:
         widget.add_class(css)
     else:

@@ -11,6 +11,7 @@ from explorer.errors import ExplorerError
 from explorer.evaluate.live import LiveEvaluation
 from explorer.evaluate.worker import LatestWins
 from explorer.graph import trace
+from explorer.records import FinalCheck, Outcomes, Training
 from explorer.session import wording
 from explorer.session.choices import Choices
 from explorer.session.history import History
@@ -20,20 +21,7 @@ from explorer.session.sweeps import Found, SweepDesk
 from explorer.session.training import TrainingDesk
 from explorer.session.visits import Visits
 from explorer.strings import Message
-from explorer.values import (
-    ChannelGraph,
-    Cost,
-    Estimate,
-    FinalCheck,
-    Latency,
-    Outcomes,
-    Plan,
-    Recovery,
-    Request,
-    State,
-    Training,
-    full_plan,
-)
+from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Recovery, Request, State, full_plan
 from explorer.zoo import Network
 
 
@@ -76,6 +64,9 @@ class Answering(SessionState):
         self._latest = self._good = first  # asked last; answered to the end last
         self._history, self._visits = History(first), Visits()
         self._reference = Reference(self._dense, Recovery(), 0)
+        self._untrained: Message | None = None  # what is to be said of a cut that was not trained again
+        self._held_plan: Plan | None = None  # what a pointer that is held down began with
+        self._swept_for: dict[str, tuple[object, ...]] = {}
         self._said = wording.plan(self.graph, self._dense)
         super().__init__(
             request=first,
@@ -114,6 +105,13 @@ class Answering(SessionState):
     def _ask(self, asked: Request, kind: str, train: bool = False) -> None:
         """Take a new request; `kind` of gesture for undo. Call under the state lock."""
         self._require_open()
+        self._settle(asked, train)
+        self._history.record(self._latest, kind)
+        self._tell_history()
+        self._worker.submit(self._latest)
+
+    def _settle(self, asked: Request, train: bool) -> None:
+        """Answer a request if its ranking is known; else the worker does. What cannot be asked changes nothing."""
         before, self._latest = self._latest, asked
         try:
             if self._choices.knows(asked):
@@ -123,16 +121,16 @@ class Answering(SessionState):
         except Exception:
             self._latest = before
             raise
-        self._history.record(self._latest, kind)
-        self._tell_history()
-        self._worker.submit(self._latest)
 
     def _revisit(self, asked: Request) -> None:
         """Go to a request that was answered before, and is in the history already."""
-        self._latest = asked
-        self._answer(asked, train=True)
+        self._settle(asked, train=True)
         self._history.amend(self._latest)
         self._tell_history()
+        if self._live is not None and self._latest == self.request:
+            visit = self._visits.arrive(self._state_of(self.plan, self.request).key)
+            if visit is not None:  # where we go on from, even if nobody waits for the accuracy
+                self.at, self.latency = visit.number, visit.latency
         self._worker.submit(self._latest)
 
     def _tell_history(self) -> None:
@@ -145,7 +143,9 @@ class Answering(SessionState):
         """
         answer = self._choices.answer(asked)
         plan, asked = answer.plan, answer.request
+        self._untrained = None
         if asked.recovery.epochs and self._live and not self._is_trained(plan, asked):
+            self._untrained = None if train else Message("status_untrained")
             wanted, asked = asked, replace(asked, recovery=Recovery(bn=True))
             if train and self._desk is not None and self._live.available(wanted.recovery)[0].epochs:
                 self.training = Training(wanted, 0, 0, 0.0, None)
@@ -159,8 +159,9 @@ class Answering(SessionState):
             self.share, self.custom = answer.share, self._choices.by_hand(asked)
             self.scores, self.reach = answer.scores, answer.reach
             self.error = ""
-            self._say(self._describe(plan, asked))
+            self._say(wording.joined(self._describe(plan, asked), self._untrained))
             self._refresh_current()
+            self._drop_stale_sweeps()
 
     def _is_trained(self, plan: Plan, asked: Request) -> bool:
         return self._live is not None and self._live.is_trained(plan, asked.recovery, asked.seed)
@@ -183,11 +184,8 @@ class Answering(SessionState):
         return wording.joined(said, wording.not_available(self.network, asked.recovery, possible))
 
     def _recovery(self, plan: Plan, asked: Request) -> Recovery:
-        """Where nothing was cut there is nothing to re-estimate."""
-        recovery = asked.recovery
-        if plan == self._dense and not recovery.epochs:
-            return Recovery()
-        return recovery if self._live is None else self._live.available(recovery)[0]
+        """What is done to the weights; without images, nothing."""
+        return Recovery() if self._live is None else self._live.recovery_done(plan, asked.recovery)
 
     def _state_of(self, plan: Plan, asked: Request) -> State:
         assert self._live is not None
@@ -214,9 +212,12 @@ class Answering(SessionState):
         before = self.outcomes
         if before is None or before.reference is not theirs.predicted or before.now is not ours.predicted:
             self.outcomes = Outcomes(theirs.predicted, ours.predicted, labels)
-        if self.plan != self._dense:
-            broken = Message.of("status_broken", count=int(np.count_nonzero(theirs.right & ~ours.right)))
+        if theirs is not ours and self.plan != self._dense:
+            key = "status_broken" if self.reference_is_dense else "status_broken_reference"
+            broken = Message.of(key, count=int(np.count_nonzero(theirs.right & ~ours.right)))
             self.status = wording.joined(self._said, broken)
+        else:
+            self.status = self._said
 
     def _say(self, message: Message) -> None:
         """Put a message on the status line; how many images are broken is added when that is known."""
@@ -306,7 +307,7 @@ class Answering(SessionState):
             if self.training is None or self.training.request != training.request:
                 return
             self.training = training
-            if training.ready and replace(training.request, recovery=self.request.recovery) == self.request:
+            if training.ready and replace(training.request, recovery=self._latest.recovery) == self._latest:
                 self.training = None
                 self._ask(training.request, "")
 
@@ -323,6 +324,22 @@ class Answering(SessionState):
             self.sensitivity = found
         else:
             self.bands = found
+
+    def _sweep_basis(self, kind: str, asked: Request) -> tuple[object, ...]:
+        """What a sweep's numbers are for: once it is another, they are no longer shown."""
+        ranking = asked.criterion, asked.seed
+        return ranking if kind == "sensitivity" else (*ranking, asked.cost, asked.recovery.bn)
+
+    def _drop_stale_sweeps(self) -> None:
+        for kind, basis in list(self._swept_for.items()):
+            if basis != self._sweep_basis(kind, self.request):
+                del self._swept_for[kind]
+                if self.sweeping == kind:
+                    self._sweeps.stop()
+                if kind == "sensitivity":
+                    self.set_trait("sensitivity", None)
+                else:
+                    self.bands = ()
 
     def _not_swept(self, error: BaseException) -> None:
         with self._state:

@@ -58,8 +58,7 @@ class Choices:
         asked = replace(before, **changes)
         if set(changes) & MANUAL and "stay" not in changes:
             asked = replace(asked, stay=())
-        pinned = dict(asked.widths)
-        asked = replace(asked, locked=tuple(name for name in asked.locked if name in pinned))
+        asked = replace(asked, widths=_with_locked(before, asked))
         for kind, name, known in (
             ("criterion", asked.criterion, CRITERIA),
             ("allocation", asked.allocation, ALLOCATIONS),
@@ -80,12 +79,14 @@ class Choices:
             )
         return asked
 
-    def dragged(self, asked: Request, plan: Plan, widths: Mapping[str, int]) -> Request:
-        """The request after groups were set to widths by hand: they are pinned.
+    def dragged(
+        self, asked: Request, plan: Plan, widths: Mapping[str, int]
+    ) -> tuple[Request, Message | None]:
+        """The request after groups were set to widths by hand, which pins them, and what stopped a drag short.
 
-        The others stay as they are in `plan`; with `hold` they make room instead, at the budget as it is.
-        Raises BadInput for unknown or locked groups and widths out of range, NotReachable for a group that
-        cannot be removed.
+        The others stay as they are in `plan`; with `hold` they make room instead, at the budget as it is, and
+        one group goes no farther than they can. Raises BadInput for unknown or locked groups and widths out
+        of range, NotReachable for a group that cannot be removed.
         """
         for name in widths:
             self._graph.group(name)
@@ -95,9 +96,20 @@ class Choices:
         gone = without_unread(self._graph, [name for name, width in pins.items() if width == 0])
         if lost := sorted(gone & set(asked.locked)):
             raise BadInput(f"This would remove {', '.join(lost)} too, which is locked. Unlock it first.")
-        if asked.hold:
-            return self.checked(asked, {"widths": pins})
-        return self.checked(asked, {"widths": pins, "stay": self._others(asked, plan, pins)})
+        if not asked.hold:
+            return self.checked(asked, {"widths": pins, "stay": self._others(asked, plan, pins)}), None
+        held = self.checked(asked, {"widths": pins})
+        if len(widths) > 1 or self._curve(held).lowest <= asked.keep:
+            return held, None
+        (name,) = widths
+        least = plan.widths[name]  # what is there now can be paid for
+        for width in range(widths[name] - 1, least, -1):
+            held = self.checked(asked, {"widths": {**pins, name: width}})
+            if self._curve(held).lowest <= asked.keep:
+                least = width
+                break
+        held = self.checked(asked, {"widths": {**pins, name: least}})
+        return held, Message.of("status_hold_stops", name=name, width=least)
 
     def pinned(self, asked: Request, plan: Plan, group: str, on: bool) -> Request:
         """The request with a group pinned at its width of `plan`, or free again. Raises BadInput."""
@@ -105,12 +117,13 @@ class Choices:
         pins, stay = dict(asked.widths), dict(asked.stay)
         if not on:
             pins.pop(group, None)
+            asked = self.locked(asked, plan, group, on=False)
             if stay and pins:
                 return self.checked(asked, {"widths": pins, "stay": {**stay, group: plan.widths[group]}})
-            return self.checked(asked, {"widths": pins})
+            return self.reachable(self.checked(asked, {"widths": pins}))
         pins[group] = plan.widths[group]
         following = self.checked(asked, {"widths": pins})
-        if not stay and self.answer(following).plan == plan:
+        if not stay and self.knows(asked) and self.answer(following).plan == plan:
             return following
         return self.checked(asked, {"widths": pins, "stay": self._others(asked, plan, pins)})
 
@@ -121,6 +134,12 @@ class Choices:
         pinned = asked if group in dict(asked.widths) else self.pinned(asked, plan, group, on=True)
         return replace(pinned, locked=tuple(sorted({*asked.locked, group})))
 
+    def reachable(self, asked: Request) -> Request:
+        """The request, with `keep` moved into what can be reached; as it is while the ranking is unknown."""
+        if self.by_hand(asked) or not self.knows(asked):
+            return asked
+        return replace(asked, keep=self.clamped(asked, asked.keep)[0])
+
     def clamped(self, asked: Request, keep: float) -> tuple[float, Message | None]:
         """The share nearest to `keep` that can be reached, and what stops it, if something does."""
         ranked = self._curve(replace(asked, stay=()))
@@ -128,6 +147,8 @@ class Choices:
         stop = min(max(keep, low), high)
         if keep >= low - 1e-9 and (keep <= high + 1e-9 or high >= 1 - 1e-9):
             return stop, None
+        if not self._graph.prunable:
+            return stop, Message("status_nothing_prunable")
         key = "status_keep_low" if keep < low else "status_keep_high"
         pins = ", ".join(name for name, _width in asked.widths)
         why = (
@@ -207,6 +228,15 @@ class Choices:
         group = self._graph.group(name)
         if not group.prunable:
             raise BadInput(f"The width of {name} cannot be pinned: {group.reason}.")
+
+
+def _with_locked(before: Request, asked: Request) -> tuple[tuple[str, int], ...]:
+    """The pins, locked groups among them at the width that they have. Raises BadInput where one would move."""
+    pins, had = dict(asked.widths), dict(before.widths)
+    for name in asked.locked:
+        if name in had and pins.setdefault(name, had[name]) != had[name]:
+            raise BadInput(f"The width of {name} is locked at {had[name]}. Unlock it to move it.")
+    return tuple(sorted(pins.items()))
 
 
 def _pairs(widths: Any) -> tuple[tuple[str, int], ...]:

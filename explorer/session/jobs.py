@@ -11,8 +11,9 @@ from explorer.evaluate.estimates import count
 from explorer.evaluate.folding import fold
 from explorer.evaluate.latency import measure_latency
 from explorer.evaluate.live import LiveEvaluation
+from explorer.records import FinalCheck
 from explorer.surgery import shrink
-from explorer.values import ChannelGraph, Estimate, FinalCheck, Latency, Plan, Recovery, State, full_plan
+from explorer.values import ChannelGraph, Estimate, Latency, Plan, Recovery, State, full_plan
 from explorer.zoo import Network
 
 LATENCY_BATCHES = (1, 64)

@@ -8,11 +8,12 @@ from torch import nn
 
 from explorer.costs import cost
 from explorer.errors import BadInput, Interrupted, require_whole
+from explorer.records import Moment, Outcomes, Training
 from explorer.session import wording
 from explorer.session.answering import Answering, Reference
 from explorer.strings import Message
 from explorer.surgery import shrink
-from explorer.values import Recovery, Training
+from explorer.values import Recovery
 
 
 class Session(Answering):
@@ -37,6 +38,8 @@ class Session(Answering):
             self._choices.scored(self._choices.checked(self._latest, changes))
         with self._state:
             asked = self._choices.checked(self._latest, changes)
+            if "keep" not in changes and "widths" not in changes:
+                asked = self._choices.reachable(asked)
             self._ask(asked, "" if wait else " ".join(sorted(changes)), train="recovery" in changes)
 
     def move_keep(self, share: float) -> None:
@@ -57,10 +60,15 @@ class Session(Answering):
         Raises BadInput for widths out of range and locked groups, NotReachable where a block cannot go.
         """
         with self._state:
-            asked = self._choices.dragged(self._latest, self.plan, widths)
-            before = self.plan
+            if not self._choices.knows(self._latest):
+                raise BadInput("The channels are being scored. Drag again in a moment.")
+            asked, stopped = self._choices.dragged(self._latest, self.plan, widths)
+            before = self._held_plan or self.plan
+            if 0 in widths.values():  # only a try can tell whether the forward runs without the block
+                shrink(self.network.model, self.graph, self._choices.answer(asked).plan)
             self._ask(asked, "drag " + " ".join(sorted(widths)))
-            self._say(wording.dragged(self.graph, before, self.plan, widths))
+            dragged = stopped or wording.dragged(self.graph, before, self.plan, widths)
+            self._say(wording.joined(dragged, self._untrained))
 
     def pin(self, group: str, on: bool = True) -> None:
         """Have Keep leave a group's width alone, or free it again. Raises BadInput."""
@@ -77,17 +85,18 @@ class Session(Answering):
         with self._state:
             locked = {name: width for name, width in self._latest.widths if name in self._latest.locked}
             asked = self._choices.checked(self._latest, {"widths": locked})
-            keep, _stopped = self._choices.clamped(asked, asked.keep)
-            self._ask(replace(asked, keep=keep), "")
+            self._ask(self._choices.reachable(asked), "")
 
     def press(self) -> None:
         """A pointer is held down: what is asked until `release` is one entry of undo."""
         with self._state:
+            self._held_plan = self.plan
             self._history.press()
 
     def release(self) -> None:
         """The pointer is up again."""
         with self._state:
+            self._held_plan = None
             self._history.release()
 
     def undo(self) -> None:
@@ -159,6 +168,7 @@ class Session(Answering):
             if self._live is not None and self._live.is_trained(self.plan, asked.recovery, asked.seed):
                 self._ask(asked, "")
                 return
+            self._require_open()
             self.training = Training(asked, 0, 0, 0.0, None)
             self._desk.start(asked, self.plan)
 
@@ -182,6 +192,7 @@ class Session(Answering):
         It is measured when the accuracy is known, of whatever network is then asked for.
         """
         with self._state:
+            self._require_open()
             self._latency_wanted = True
             self._worker.submit(self._latest)
 
@@ -193,6 +204,7 @@ class Session(Answering):
                 "There are no final images to look at: load with data=explorer.Data(..., final=explorer.Images(...))."
             )
         with self._state:
+            self._require_open()
             self._final_wanted = True
             self._worker.submit(self._latest)
 
@@ -209,6 +221,7 @@ class Session(Answering):
         with self._state:
             recovery = self._live.available(self.request.recovery)[0] if self._live else Recovery()
             self._sweeps.start(kind, scores, self.request.cost, recovery)
+            self._swept_for[kind] = self._sweep_basis(kind, self.request)
 
     def report(self, error: BaseException) -> None:
         """Say on the status line what went wrong elsewhere, such as in a panel."""
@@ -251,3 +264,25 @@ class Session(Answering):
         self._worker.close()
         if self._desk is not None:
             self._desk.close()
+
+    def now(self) -> Moment:
+        """What is asked and what it comes to, all of one state; traits read one by one may be of two."""
+        with self._state:
+            return Moment(self.request, self.plan, self.cost, self.estimate, self.latency)
+
+    def outcomes_of(self, one: int, other: int) -> Outcomes | None:
+        """What two visited states say of the same explore images, `one` as the reference and `other` as now.
+
+        None if the outcome of either is no longer remembered. Raises BadInput for a number that no visit has.
+        """
+        with self._state:
+            visits = self._visits.get(one), self._visits.get(other)
+        if self._live is None or self.network.data is None:
+            return None
+        first, second = (
+            self._live.outcome(visit.plan, visit.recovery, visit.request.seed) for visit in visits
+        )
+        if first is None or second is None:
+            return None
+        labels = self.network.data.explore.labels.numpy()
+        return Outcomes(first.predicted, second.predicted, labels)

@@ -2,8 +2,9 @@
 
 from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Tuple, Unicode
 
+from explorer.records import Outcomes, Training
 from explorer.strings import Message
-from explorer.values import Cost, Estimate, Outcomes, Plan, Request, Scores, Training
+from explorer.values import Cost, Estimate, Plan, Request, Scores
 
 
 class SessionState(HasTraits):

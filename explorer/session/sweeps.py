@@ -8,7 +8,8 @@ from typing import TypeAlias
 from explorer.errors import BadInput, require_name
 from explorer.evaluate.sweeps import bands, sensitivity
 from explorer.evaluate.worker import LatestWins
-from explorer.values import ChannelGraph, Recovery, Scores, SweepPoint
+from explorer.records import SweepPoint
+from explorer.values import ChannelGraph, Recovery, Scores
 from explorer.zoo import Network
 
 SWEEPS = ("sensitivity", "bands")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from explorer.evaluate.live import LiveEvaluation
 from explorer.evaluate.recovery import TrainingStep
 from explorer.evaluate.worker import LatestWins
-from explorer.values import Plan, Request, Training
+from explorer.records import Training
+from explorer.values import Plan, Request
 
 Job = tuple[Request, Plan]
 

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from explorer.errors import BadInput
-from explorer.values import Cost, Estimate, Latency, Plan, Recovery, Request, Visit
+from explorer.records import Visit
+from explorer.values import Cost, Estimate, Latency, Plan, Recovery, Request
 
 
 class Visits:
@@ -25,6 +26,13 @@ class Visits:
         if number == len(self._visits):
             self._visits.append(Visit(number, self.at, request, plan, recovery, cost, estimate))
         self.at = number
+
+    def arrive(self, state_key: str) -> Visit | None:
+        """We are back at a state; None if it was never seen to the end."""
+        if (number := self._numbers.get(state_key)) is None:
+            return None
+        self.at = number
+        return self._visits[number]
 
     def get(self, number: int) -> Visit:
         """Raises BadInput for a number that no visit has."""

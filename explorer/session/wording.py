@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from explorer.errors import ExplorerError
+from explorer.graph.checks import removable
 from explorer.strings import Message
 from explorer.values import ChannelGraph, Plan, Recovery
 from explorer.zoo import Network
@@ -37,6 +38,10 @@ def dragged(graph: ChannelGraph, before: Plan, now: Plan, widths: Mapping[str, i
         return Message.of("status_dragged_many", groups=len(widths))
     (name,) = widths
     group = graph.group(name)
+    if now.widths[name] == 0:
+        return Message.of("status_removed", name=name)
+    if now.widths[name] == 1 and not removable(graph)[name]:
+        return Message.of("status_dragged_least", name=name, before=before.widths[name])
     values = {
         "name": name,
         "before": before.widths[name],

@@ -62,6 +62,8 @@ TABLE = {
     "medians of {runs} runs; now {low} to {high} "
     "(quartiles), dense network {dense_low} to {dense_high}",
     "latency_none_help": "Seconds for one image on this machine, not measured yet",
+    "amount_of": "{now} of {whole}",
+    "time_of": "{now} of {whole} ms",
     "latency_same": "no faster",
     "latency_same_help": "The MACs fell, the time on this machine did not. ",
     "measure": "Measure",
@@ -139,8 +141,12 @@ TABLE = {
     "tab_tradeoff_help": "Accuracy against cost: where you have been",
     # the layer view
     "layer_choose_help": "The layer that is shown; a tap on its bar selects it too",
-    "layer_width_help": "Channels that are kept. Drag the handle, drag the threshold below, or type; 0 removes "
-    "the layer's block where something leads past it",
+    "layer_width_help": "Channels that are kept. Drag the handle, drag the threshold below, or type",
+    "layer_remove": "− block",
+    "layer_remove_help": "Remove the whole block that this layer is part of: a skip connection or another "
+    "branch leads past it",
+    "layer_bring_back": "+ block",
+    "layer_bring_back_help": "Bring the removed block back, at this layer's full width",
     "layer_of": "of {size}",
     "layer_tied": "moves {count} layers",
     "layer_pin": "pin",
@@ -241,7 +247,11 @@ TABLE = {
     "bars_removed": "Removed: the connections around it stay",
     "bars_lost": "Cut to half, alone: {points} points of accuracy lost",
     "bars_lost_most": "Cut to half, alone: at most {points} points of accuracy lost",
-    "bars_lost_scale": "to −{points}",
+    "bars_lost_scale": "lost at half width, to −{points} points",
+    "bars_sensitivity_hide_help": "Hide the sensitivity beside the bars",
+    "bars_lost_legend": "Accuracy lost when one group alone is cut to half its width; the strongest colour "
+    "is {points} points",
+    "bars_removable": "Drag the end far left of the start: removes the block",
     "bars_fold": "Folded, layers: {layers}. Kept: {low} to {high} %, median {median} %",
     "bars_fold_fixed": "Folded, layers: {layers}. None of them can be pruned",
     "bars_fold_help": "A click on the name opens it; its end drags all of them to one share",
@@ -281,6 +291,11 @@ TABLE = {
     "status_keep_high": "Keep stops at {share} %: {why}",
     "status_keep_pins": "these groups are pinned: {pins}",
     "status_keep_minimum": "every group is at its minimum width of {minimum}",
+    "status_hold_stops": "{name} stops at {width}: with Hold budget the others can give no more",
+    "status_removed": "{name} is removed: what leads past it remains",
+    "status_dragged_least": "{name} {before} → 1 · drag farther left to remove it whole",
+    "status_untrained": "this cut is not trained: the training belonged to the one before",
+    "status_broken_reference": "{count} images broken against the reference",
     "status_stopped": "Stopped. Move Keep to go on.",
     # ---- trade-off ----
     "tradeoff_y": "Accuracy, %",
@@ -304,8 +319,8 @@ TABLE = {
     "tradeoff_key_trained": "trained",
     "tradeoff_dense": "dense {accuracy} %",
     "tradeoff_reference": "reference {accuracy} %",
-    "tradeoff_band_uniform": "uniform",
-    "tradeoff_band_random": "random, seeds: {seeds}",
+    "tradeoff_band_uniform": "uniform, {after}",
+    "tradeoff_band_random": "random ×{seeds}, {after}",
     "tradeoff_hover_accuracy": "{accuracy} % (95 %: {low} to {high}), {seen} images",
     "tradeoff_hover_macs": "{percent} % of MACs: {now} of {dense}",
     "tradeoff_hover_params": "{percent} % of parameters: {now} of {dense}",
@@ -342,6 +357,10 @@ TABLE = {
     "tradeoff_overlap": "The 95 % intervals overlap: which is better is not certain.",
     "tradeoff_apart_now": "The 95 % intervals are apart: the state now is more accurate.",
     "tradeoff_apart_other": "The 95 % intervals are apart: the outlined state is more accurate.",
+    "tradeoff_better": "The state now is better: {points} points (95 %: {low} to {high})",
+    "tradeoff_worse": "The state now is worse: {points} points (95 %: {low} to {high})",
+    "tradeoff_not_apart": "Not told apart: {points} points (95 %: {low} to {high})",
+    "tradeoff_flips": "Same {images} images, outlined → now: broken {broken}, mended {mended}",
     "tradeoff_compare_itself": "This is the state now. Choose another one to compare it with.",
     "tradeoff_compare_wait": "The accuracy of the state now is not known yet.",
     "tradeoff_summary": "Accuracy against cost",
@@ -351,10 +370,10 @@ TABLE = {
     "{after}.",
     "tradeoff_says_here": "{name}, where you are now: accuracy {accuracy} % (95 % interval {low} to {high}, images: "
     "{seen}); {cost}; {after}.",
-    "tradeoff_says_uniform": "Uniform at {percent} %: accuracy {accuracy} % (95 % interval {low} to {high}, images: "
-    "{seen}).",
-    "tradeoff_says_random": "Random channels at {percent} %: accuracy {accuracy} % (95 % interval {low} to {high}, "
+    "tradeoff_says_uniform": "Uniform at {percent} %, {after}: accuracy {accuracy} % (95 % interval {low} to {high}, "
     "images: {seen}).",
+    "tradeoff_says_random": "Random channels at {percent} %, {after}: accuracy {accuracy} % (95 % interval {low} to "
+    "{high}, images: {seen}).",
     "tradeoff_more": "and {count} more",
     "tradeoff_same_widths": "All widths are the same in both.",
     "tradeoff_says_widths": "{name}: {one} channels, then {other}, of {size}.",

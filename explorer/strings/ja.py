@@ -62,6 +62,8 @@ TABLE: dict[str, str] = {
     "latency_help": "現在の推論時間の、枝刈り前に対する割合。このマシンでバッチサイズ{batch}、{runs}回の中央値。"
     "現在 {low}〜{high} (四分位範囲)、枝刈り前 {dense_low}〜{dense_high}",
     "latency_none_help": "このマシンでの画像1枚あたりの秒数 (レイテンシ)。未測定です",
+    "amount_of": "{now} / {whole}",
+    "time_of": "{now} / {whole} ms",
     "latency_same": "短縮なし",
     "latency_same_help": "MACsは減りましたが、このマシンでの推論時間は短くなっていません。",
     "measure": "測定",
@@ -139,8 +141,11 @@ TABLE: dict[str, str] = {
     "tab_tradeoff_help": "コストと精度の関係: これまでに訪れた状態",
     # the layer view
     "layer_choose_help": "表示する層。棒のクリックでも選択できます",
-    "layer_width_help": "残すチャネル数。ハンドルまたは下のしきい値をドラッグするか、数値を入力します。"
-    "迂回する経路があれば、0でその層のブロックごと削除します",
+    "layer_width_help": "残すチャネル数。ハンドルまたは下のしきい値をドラッグするか、数値を入力します",
+    "layer_remove": "削除",
+    "layer_remove_help": "この層を含むブロックごと削除します。スキップ接続や別の分岐が迂回路になります",
+    "layer_bring_back": "戻す",
+    "layer_bring_back_help": "削除したブロックを、この層の元の幅で戻します",
     "layer_of": "/ {size}",
     "layer_tied": "{count}層が連動",
     "layer_pin": "ピン",
@@ -181,8 +186,8 @@ TABLE: dict[str, str] = {
     "layer_next_no_data": "画像がないため、特徴マップを表示できません。",
     "layer_strip_empty": "上のチャネルを指すか、番号を入力してください。",
     "layer_filter": "フィルタ",
-    "layer_filter_help": "このチャネルのフィルタ。入力チャネルで平均しています (線形層では1画素が1つの重み)。"
-    "青は正、橙は負",
+    "layer_filter_help": "このチャネルのフィルタ。入力チャネルで平均しています (1×1畳み込みと線形層では、"
+    "全重みを1画素ずつ表示)。青は正、橙は負",
     "layer_image": "画像",
     "layer_image_help": "選択した探索用画像",
     "layer_map": "マップ",
@@ -239,7 +244,10 @@ TABLE: dict[str, str] = {
     "bars_removed": "削除済み: 周囲の接続は残ります",
     "bars_lost": "単独で半分に削減: 精度が{points}ポイント低下",
     "bars_lost_most": "単独で半分に削減: 精度が最大{points}ポイント低下",
-    "bars_lost_scale": "−{points}まで",
+    "bars_lost_scale": "半分の幅での低下、最大 −{points}ポイント",
+    "bars_sensitivity_hide_help": "棒の横の感度を隠す",
+    "bars_lost_legend": "1つのグループだけを半分の幅に削ったときの精度の低下。最も濃い色が{points}ポイントです",
+    "bars_removable": "端を左端よりずっと左までドラッグすると、ブロックを削除します",
     "bars_fold": "折りたたみ中、{layers}層。保持: {low}〜{high} %、中央値 {median} %",
     "bars_fold_fixed": "折りたたみ中、{layers}層。いずれも枝刈り不可",
     "bars_fold_help": "名前のクリックで開きます。端をドラッグすると、すべてが同じ割合になります",
@@ -280,6 +288,11 @@ TABLE: dict[str, str] = {
     "status_keep_high": "保持率は{share} %で止まります: {why}",
     "status_keep_pins": "ピン留めされたグループ: {pins}",
     "status_keep_minimum": "すべてのグループが最小幅{minimum}に達しています",
+    "status_hold_stops": "{name} は {width} で止まります: 予算を維持すると他の層はこれ以上減らせません",
+    "status_removed": "{name} を除去しました（迂回する経路は残ります）",
+    "status_dragged_least": "{name} {before} → 1 · さらに左へドラッグするとブロックごと除去",
+    "status_untrained": "この枝刈り状態は未学習です（学習は前の状態のもの）",
+    "status_broken_reference": "参照に対して誤分類に転じた画像: {count}",
     "status_stopped": "停止しました。保持率を動かすと再開します。",
     # ---- trade-off ----
     "tradeoff_y": "精度 (%)",
@@ -303,8 +316,8 @@ TABLE: dict[str, str] = {
     "tradeoff_key_trained": "学習済み",
     "tradeoff_dense": "枝刈り前 {accuracy} %",
     "tradeoff_reference": "参照 {accuracy} %",
-    "tradeoff_band_uniform": "一様",
-    "tradeoff_band_random": "ランダム (シード数 {seeds})",
+    "tradeoff_band_uniform": "一様、{after}",
+    "tradeoff_band_random": "ランダム×{seeds}、{after}",
     "tradeoff_hover_accuracy": "{accuracy} % (95 %: {low}〜{high})、画像{seen}枚",
     "tradeoff_hover_macs": "MACs {percent} %: {now}/{dense}",
     "tradeoff_hover_params": "パラメータ数 {percent} %: {now}/{dense}",
@@ -342,6 +355,10 @@ TABLE: dict[str, str] = {
     "tradeoff_overlap": "95 % 信頼区間が重なっており、どちらが良いかは不確かです。",
     "tradeoff_apart_now": "95 % 信頼区間は重ならず、現在の状態のほうが高精度です。",
     "tradeoff_apart_other": "95 % 信頼区間は重ならず、枠線の状態のほうが高精度です。",
+    "tradeoff_better": "現在のほうが高精度: {points}ポイント (95 %: {low}〜{high})",
+    "tradeoff_worse": "現在のほうが低精度: {points}ポイント (95 %: {low}〜{high})",
+    "tradeoff_not_apart": "差は不明確: {points}ポイント (95 %: {low}〜{high})",
+    "tradeoff_flips": "同じ画像{images}枚、枠線 → 現在: 悪化 {broken}、改善 {mended}",
     "tradeoff_compare_itself": "これは現在の状態です。比較する別の状態を選んでください。",
     "tradeoff_compare_wait": "現在の状態の精度はまだわかりません。",
     "tradeoff_summary": "コストと精度の関係",
@@ -351,8 +368,9 @@ TABLE: dict[str, str] = {
     "{after}。",
     "tradeoff_says_here": "{name} (現在の状態): 精度 {accuracy} % (95 % 信頼区間 {low}〜{high}、画像{seen}枚)、"
     "{cost}、{after}。",
-    "tradeoff_says_uniform": "一様、{percent} %: 精度 {accuracy} % (95 % 信頼区間 {low}〜{high}、画像{seen}枚)。",
-    "tradeoff_says_random": "ランダムなチャネル、{percent} %: 精度 {accuracy} % (95 % 信頼区間 {low}〜{high}、"
+    "tradeoff_says_uniform": "一様、{percent} %、{after}: 精度 {accuracy} % (95 % 信頼区間 {low}〜{high}、"
+    "画像{seen}枚)。",
+    "tradeoff_says_random": "ランダムなチャネル、{percent} %、{after}: 精度 {accuracy} % (95 % 信頼区間 {low}〜{high}、"
     "画像{seen}枚)。",
     "tradeoff_more": "ほか{count}件",
     "tradeoff_same_widths": "幅はすべて同じです。",

@@ -62,6 +62,8 @@ TABLE = {
     "latency_help": "원본 네트워크 대비 현재 값. 이 컴퓨터에서 배치 {batch}, {runs}회 실행의 중앙값; "
     "현재 {low}~{high} (사분위수), 원본 네트워크 {dense_low}~{dense_high}",
     "latency_none_help": "이 컴퓨터에서 이미지 한 장에 걸리는 시간(초), 아직 측정하지 않음",
+    "amount_of": "{now} / {whole}",
+    "time_of": "{now} / {whole} ms",
     "latency_same": "단축 없음",
     "latency_same_help": "MACs는 줄었지만 이 컴퓨터에서 걸리는 시간은 줄지 않았습니다. ",
     "measure": "측정",
@@ -140,8 +142,11 @@ TABLE = {
     "tab_tradeoff_help": "비용 대비 정확도: 지금까지 거쳐 온 상태",
     # the layer view
     "layer_choose_help": "표시되는 레이어. 막대를 눌러도 선택됩니다",
-    "layer_width_help": "유지할 채널 수. 손잡이나 아래의 임계값을 끌거나 숫자를 입력하세요. 0은 우회 "
-    "경로가 있는 경우 레이어의 블록을 제거합니다",
+    "layer_width_help": "유지할 채널 수. 손잡이나 아래의 임계값을 끌거나 숫자를 입력하세요",
+    "layer_remove": "제거",
+    "layer_remove_help": "이 레이어가 속한 블록 전체를 제거합니다. 스킵 연결이나 다른 분기가 우회 경로가 됩니다",
+    "layer_bring_back": "복원",
+    "layer_bring_back_help": "제거한 블록을 이 레이어의 원래 너비로 되돌립니다",
     "layer_of": "/ {size}",
     "layer_tied": "레이어 {count}개 연동",
     "layer_pin": "고정",
@@ -241,7 +246,10 @@ TABLE = {
     "bars_removed": "제거됨: 우회하는 연결은 남습니다",
     "bars_lost": "이것만 절반으로 줄이면: 정확도 {points} %p 하락",
     "bars_lost_most": "하나만 절반으로 줄이면: 정확도 최대 {points} %p 하락",
-    "bars_lost_scale": "−{points}까지",
+    "bars_lost_scale": "너비 절반일 때 하락, 최대 −{points} %p",
+    "bars_sensitivity_hide_help": "막대 옆의 민감도를 숨깁니다",
+    "bars_lost_legend": "그룹 하나만 너비를 절반으로 줄일 때 떨어지는 정확도. 가장 진한 색이 {points} %p입니다",
+    "bars_removable": "끝을 시작점보다 훨씬 왼쪽으로 끌면 블록이 제거됩니다",
     "bars_fold": "접힘, 레이어: {layers}. 유지: {low}~{high} %, 중앙값 {median} %",
     "bars_fold_fixed": "접힘, 레이어: {layers}. 모두 가지치기 불가",
     "bars_fold_help": "이름을 클릭하면 펼쳐지고, 끝을 끌면 모두 같은 비율이 됩니다",
@@ -282,6 +290,11 @@ TABLE = {
     "status_keep_high": "‘유지’의 상한 {share} %: {why}",
     "status_keep_pins": "고정된 그룹: {pins}",
     "status_keep_minimum": "모든 그룹이 최소 너비 {minimum}에 있습니다",
+    "status_hold_stops": "{name}: {width}에서 멈춥니다. 예산 유지 상태에서 다른 그룹을 더 줄일 수 없습니다",
+    "status_removed": "{name} 제거됨: 우회 경로는 남습니다",
+    "status_dragged_least": "{name} {before} → 1 · 더 왼쪽으로 끌면 블록 전체 제거",
+    "status_untrained": "이 상태는 아직 학습되지 않았습니다 (학습은 이전 상태의 것)",
+    "status_broken_reference": "비교 기준 대비 새 오답 이미지: {count}",
     "status_stopped": "중지했습니다. 계속하려면 ‘유지’를 움직이세요.",
     # ---- trade-off ----
     "tradeoff_y": "정확도, %",
@@ -305,8 +318,8 @@ TABLE = {
     "tradeoff_key_trained": "학습",
     "tradeoff_dense": "원본 {accuracy} %",
     "tradeoff_reference": "비교 기준 {accuracy} %",
-    "tradeoff_band_uniform": "균등",
-    "tradeoff_band_random": "무작위, 시드: {seeds}",
+    "tradeoff_band_uniform": "균등, {after}",
+    "tradeoff_band_random": "무작위 ×{seeds}, {after}",
     "tradeoff_hover_accuracy": "{accuracy} % (95 %: {low}~{high}), 이미지 {seen}장",
     "tradeoff_hover_macs": "MACs의 {percent} %: {dense} 중 {now}",
     "tradeoff_hover_params": "파라미터의 {percent} %: {dense} 중 {now}",
@@ -344,6 +357,10 @@ TABLE = {
     "tradeoff_overlap": "95 % 신뢰구간이 겹칩니다: 어느 쪽이 나은지 확실하지 않습니다.",
     "tradeoff_apart_now": "95 % 신뢰구간이 겹치지 않습니다: 현재 상태가 더 정확합니다.",
     "tradeoff_apart_other": "95 % 신뢰구간이 겹치지 않습니다: 윤곽 막대의 상태가 더 정확합니다.",
+    "tradeoff_better": "현재 상태가 더 정확합니다: {points} %p (95 %: {low}~{high})",
+    "tradeoff_worse": "현재 상태가 덜 정확합니다: {points} %p (95 %: {low}~{high})",
+    "tradeoff_not_apart": "차이를 가릴 수 없습니다: {points} %p (95 %: {low}~{high})",
+    "tradeoff_flips": "같은 이미지 {images}장, 윤곽 → 현재: 새 오답 {broken}, 새 정답 {mended}",
     "tradeoff_compare_itself": "현재 상태입니다. 비교할 다른 상태를 고르세요.",
     "tradeoff_compare_wait": "현재 상태의 정확도를 아직 모릅니다.",
     "tradeoff_summary": "비용 대비 정확도",
@@ -353,9 +370,9 @@ TABLE = {
     "{cost}; {after}.",
     "tradeoff_says_here": "{name}, 현재 상태: 정확도 {accuracy} % (95 % 신뢰구간 {low}~{high}, 이미지 "
     "{seen}장); {cost}; {after}.",
-    "tradeoff_says_uniform": "균등, {percent} %: 정확도 {accuracy} % (95 % 신뢰구간 {low}~{high}, 이미지 "
+    "tradeoff_says_uniform": "균등, {percent} %, {after}: 정확도 {accuracy} % (95 % 신뢰구간 {low}~{high}, 이미지 "
     "{seen}장).",
-    "tradeoff_says_random": "무작위 채널, {percent} %: 정확도 {accuracy} % (95 % 신뢰구간 {low}~{high}, "
+    "tradeoff_says_random": "무작위 채널, {percent} %, {after}: 정확도 {accuracy} % (95 % 신뢰구간 {low}~{high}, "
     "이미지 {seen}장).",
     "tradeoff_more": "외 {count}개",
     "tradeoff_same_widths": "두 상태의 모든 너비가 같습니다.",

@@ -14,7 +14,7 @@ from explorer.evaluate.live import TRAINED, LiveEvaluation
 from explorer.evaluate.recovery import TrainingStep, recover
 from explorer.graph import trace
 from explorer.surgery import shrink
-from explorer.values import ChannelGraph, Plan, Recovery
+from explorer.values import ChannelGraph, Plan, Recovery, full_plan
 from tests.evaluate.toys import FOLDS, fingerprint, images_of
 
 GRAPH = cast(ChannelGraph, SimpleNamespace(folds=FOLDS))
@@ -165,6 +165,16 @@ def test_without_training_images_nothing_is_recovered_and_said(model: nn.Module,
     plan = plan_without(2)
     assert list(live.estimates(plan, EPOCH))[-1].state_key == live.state(plan, NOTHING).key
     assert live.available(NOTHING) == (NOTHING, "")
+
+
+def test_where_nothing_is_cut_nothing_is_reestimated(model: nn.Module, data: Data) -> None:
+    graph = trace(model, data.explore.inputs(slice(0, 1)))
+    live, dense = LiveEvaluation(model, graph, data), full_plan(graph)
+    cut = Plan(graph.key, {name: np.arange(len(kept)) > 0 for name, kept in dense.keep.items()})
+    done = [live.recovery_done(plan, recovery) for plan in (dense, cut) for recovery in (NOTHING, BN, EPOCH)]
+    assert done == [NOTHING, NOTHING, EPOCH, NOTHING, BN, EPOCH]
+    trainless = LiveEvaluation(model, graph, Data("toys", data.classes, None, data.explore, None))
+    assert trainless.recovery_done(cut, EPOCH) == NOTHING
 
 
 def test_with_training_images_every_recovery_is_available(live: LiveEvaluation) -> None:

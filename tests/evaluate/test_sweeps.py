@@ -143,6 +143,7 @@ def test_a_band_recovers_as_asked_but_never_trains(toy, data: Data, asked: str, 
     plan = explorer.allocate(graph, scores, point.keep, allocation="uniform")
     cut = recover(shrink(model, graph, plan), data, bn=done == "bn")
     assert point.estimate.correct == evaluate(cut, data).correct
+    assert point.recovery == Recovery.parse(done)
 
 
 def test_without_training_images_nothing_is_re_estimated(toy) -> None:
@@ -151,6 +152,7 @@ def test_without_training_images_nothing_is_re_estimated(toy) -> None:
     point = next(bands(model, graph, data, scores))
     plan = explorer.allocate(graph, scores, point.keep, allocation="uniform")
     assert point.estimate.correct == evaluate(shrink(model, graph, plan), data).correct
+    assert point.recovery == Recovery()
 
 
 def test_shares_below_the_smallest_network_are_left_out() -> None:

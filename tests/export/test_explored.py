@@ -10,8 +10,9 @@ import torch
 import explorer
 from explorer.data import Data, Images, Normalize
 from explorer.export import explored, make_report
-from explorer.export.explored import Explored, recovery_done
-from explorer.values import Estimate, FinalCheck, Latency, Recovery, Request, State, Visit, full_plan
+from explorer.export.explored import Explored
+from explorer.records import FinalCheck, Moment, Visit
+from explorer.values import Estimate, Latency, Recovery, Request, State, full_plan
 
 BN = Recovery(bn=True)
 
@@ -42,17 +43,22 @@ def session(cut):
     key = State(network.weights_key, cut.plan.key, BN, 3).key
     estimate = Estimate(key, explorer.evaluate(model, network.data).correct, 80, 80)
     cost = explorer.cost(cut.graph, cut.plan)
-    return SimpleNamespace(
+    session = SimpleNamespace(
         network=network,
         graph=cut.graph,
         request=request,
         plan=cut.plan,
+        cost=cost,
         estimate=estimate,
         visits=(Visit(0, None, request, cut.plan, BN, cost, estimate),),
         final_checks=(),
         latency=tuple(Latency(1, seconds, seconds, seconds, 20) for seconds in (0.004, 0.002)),
         pruned=lambda: model,
     )
+    session.now = lambda: Moment(
+        session.request, session.plan, session.cost, session.estimate, session.latency
+    )
+    return session
 
 
 def test_a_report_without_a_final_check_leaves_final_images_alone(session, tmp_path):
@@ -93,6 +99,16 @@ def test_only_an_estimate_of_this_state_is_taken(session):
     assert Explored.of(session).estimate is None
 
 
+def test_a_state_is_read_at_one_moment(session):
+    moment = session.now()
+    session.now = lambda: moment
+    session.request = session.plan = session.cost = session.estimate = session.latency = None  # it moves on
+    found = Explored.of(session)
+    assert (found.plan, found.cost, found.estimate) == (moment.plan, moment.cost, moment.estimate)
+    assert (found.request, found.latency) == (moment.request, moment.latency)
+    assert moment.plan.key in found.replay()
+
+
 def test_replay_and_picture_need_no_weights(session, tmp_path):
     session.pruned = None
     one, every = explored.write_replay(tmp_path, session)
@@ -121,12 +137,14 @@ def test_a_session_that_moves_on_meanwhile_is_read_again(session, cut, tmp_path)
 
 
 def test_the_recovery_is_the_one_that_could_be_done(session, cut):
-    asked, network = session.request, session.network
-    assert recovery_done(network, cut.graph, cut.plan, asked) == BN
-    assert recovery_done(network, cut.graph, full_plan(cut.graph), asked) == Recovery()
-    trainless = replace(network, data=replace(network.data, train=None))
-    assert recovery_done(trainless, cut.graph, cut.plan, asked) == Recovery()
-    assert recovery_done(cut.network, cut.graph, cut.plan, asked) == Recovery()
+    network = session.network
+    assert Explored.of(session).request.recovery == BN
+    session.network = replace(network, data=replace(network.data, train=None))
+    assert Explored.of(session).request.recovery == Recovery()
+    session.network = cut.network  # no images at all
+    assert Explored.of(session).request.recovery == Recovery()
+    session.network, session.plan = network, full_plan(cut.graph)
+    assert Explored.of(session).request.recovery == Recovery()
 
 
 def test_make_report_looks_at_final_images_only_if_it_may(session, cut):

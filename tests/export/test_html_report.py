@@ -12,7 +12,8 @@ from explorer.data import Data, Images, identity
 from explorer.errors import BadInput
 from explorer.export import tradeoff
 from explorer.export.html_report import html_report, write_report
-from explorer.values import Cost, Estimate, FinalCheck, Recovery, Request, Visit, full_plan
+from explorer.records import FinalCheck, Visit
+from explorer.values import Cost, Estimate, Recovery, Request, full_plan
 
 SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta"}

@@ -11,7 +11,8 @@ from explorer.data import Data, Images, identity
 from explorer.errors import BadInput
 from explorer.evaluate.live import LiveEvaluation
 from explorer.export.replay import replay_script, replay_session
-from explorer.values import Plan, Recovery, Request, Visit, full_plan
+from explorer.records import Visit
+from explorer.values import Plan, Recovery, Request, full_plan
 
 BN = Recovery(bn=True)
 

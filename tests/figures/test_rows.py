@@ -1,6 +1,6 @@
 import pytest
 
-from explorer.figures.rows import HEIGHT, IMAGE_PITCH, LOWEST_PITCH, Geometry, words
+from explorer.figures.rows import GAP, HEIGHT, IMAGE_PITCH, LOWEST_PITCH, Geometry, words
 from tests.panels.fake_session import CHAIN, RESNET, make_graph
 
 INVERTED = (
@@ -26,7 +26,7 @@ def by_name(specs):
 def test_rows_are_in_execution_order_from_the_bottom_and_fill_the_height():
     result = layout(RESNET)
     assert [row.name for row in result.rows] == [name for name, *_ in RESNET]
-    assert result.rows[0].bottom == IMAGE_PITCH
+    assert result.rows[0].bottom == IMAGE_PITCH + GAP
     for lower, upper in zip(result.rows, result.rows[1:], strict=False):
         assert upper.bottom >= lower.top - 1e-9
     assert HEIGHT - 3 <= result.rows[-1].top <= HEIGHT

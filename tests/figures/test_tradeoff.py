@@ -8,8 +8,9 @@ from explorer.figures import tradeoff
 from explorer.figures.trade_axes import BASE, FOOT, PLOT_PIXELS, TOP, axes_of
 from explorer.figures.tradeoff import Shown, columns, describe, hit
 from explorer.figures.view import update
+from explorer.records import SweepPoint, Visit
 from explorer.strings import Strings
-from explorer.values import Cost, Estimate, Latency, Plan, Recovery, Request, SweepPoint, Visit
+from explorer.values import Cost, Estimate, Latency, Plan, Recovery, Request
 
 STRINGS = Strings("en")
 DENSE = Cost(1000, 400, 0, 0, (), ())
@@ -138,7 +139,8 @@ def test_a_network_slower_than_the_dense_one_is_right_of_100_percent():
 
 def sweep(kind, keep, *corrects):
     cost = Cost(int(1000 * keep), int(400 * keep), 0, 0, (), ())
-    return [SweepPoint(kind, keep, cost, Estimate(f"{kind} {keep} {c}", c, 500, 500)) for c in corrects]
+    estimates = [Estimate(f"{kind} {keep} {c}", c, 500, 500) for c in corrects]
+    return [SweepPoint(kind, keep, cost, estimate, Recovery(bn=True)) for estimate in estimates]
 
 
 BANDS = (
@@ -159,7 +161,14 @@ def test_bands_are_median_and_extremes_of_the_draws_and_the_interval_of_uniform(
     estimate = BANDS[0].estimate
     assert right["uniform"] == pytest.approx([100 * estimate.low, 90, 100 * estimate.high])
     assert share_at(tables, tables["random"]["x"][-1]) == pytest.approx(90)
-    assert {"uniform", "random, seeds: 3", "bands: 500 images"} <= set(texts(tables))
+    names = {"uniform, BN re-estimated", "random ×3, BN re-estimated", "bands: 500 images"}
+    assert names <= set(texts(tables))
+
+
+def test_bands_say_what_was_done_to_their_weights():
+    bare = [replace(point, recovery=Recovery()) for point in BANDS]
+    assert "uniform, bare cut" in texts(columns(shown(*VISITS, bands=bare), STRINGS))
+    assert "Uniform at 90.0 %, bare cut" in describe(shown(*VISITS, bands=bare), STRINGS)[1 + len(VISITS)]
 
 
 def test_a_band_ends_where_the_axis_ends():
@@ -212,6 +221,27 @@ def test_labels_cover_no_point():
             left = x - width * {"left": 0, "center": 0.5, "right": 1}[align]
             covered = [s for s in spots if left < s[0] < left + width and abs(s[1] - y) < 7]
             assert covered == []
+
+
+@pytest.mark.parametrize("correct", [902, 915, 930, 938, 941])
+def test_the_label_of_the_reference_covers_no_line_no_mark_and_no_other_text(correct):
+    dense = visit(0, 1000, correct, recovery="none")
+    what = Shown((dense, visit(1, 600, 890, 0)), DENSE, reference=dense.estimate, reference_cost=DENSE)
+    tables = columns(what, STRINGS)
+    labels = list(zip(*(tables["labels"][name] for name in ("x", "y", "align")), texts(tables), strict=True))
+
+    def box(x, y, align, text):
+        width = 6.5 * len(text) / PLOT_PIXELS
+        left = x - width * {"left": 0, "center": 0.5, "right": 1}[align]
+        return left, y - 6, left + width, y + 6
+
+    own = box(*next(label for label in labels if label[3].startswith("dense")))
+    boxes = [box(*label) for label in labels if not label[3].startswith("dense")]
+    boxes += [(0, y, 1, y) for y in (*tables["grid"]["y"], *tables["reference"]["y"])]
+    points = zip(*(tables["points"][name] for name in ("x", "low", "high")), strict=True)
+    boxes += [(x, low, x, high) for x, low, high in points]
+    crossed = [b for b in boxes if b[0] < own[2] and own[0] < b[2] and b[1] < own[3] and own[1] < b[3]]
+    assert crossed == []
 
 
 @pytest.mark.parametrize("accuracies", [[0.93], [0.93, 0.1], [0.0, 1.0], [0.5, 0.5]])

@@ -142,7 +142,10 @@ def test_sensitivity_is_a_cell_beside_every_bar_and_the_largest_loss_is_opaque()
     tables = tables_of(CHAIN, lost={"a": 1.0, "b": 4.0})
     assert tables["heat"]["heat"] == pytest.approx([0.06 + 0.94 / 4, 1.0], abs=1e-3)
     assert "4.0 points" in texts(tables, "second")
-    assert tables["scale"]["heat"] == ["to −4.0"]
+    assert tables["scale"]["heat"] == ["lost at half width, to −4.0 points"]
+    assert tables["scale"]["text"] == [""]  # both have no room beside each other
+    assert tables["hover"]["low"][-1] == 0
+    assert STRINGS("bars_lost_legend", points="4.0") in tables["hover"]["html"][-1]
     bare = tables_of(CHAIN)
     assert bare["heat"]["heat"] == []
     assert bare["margins"]["right"][0] < tables["margins"]["right"][0]

@@ -5,7 +5,7 @@ import pytest
 
 from explorer.errors import BadInput
 from explorer.observe.flips import ClassChange, flips, of_class
-from explorer.values import Outcomes
+from explorer.records import Outcomes
 
 # image          0  1  2  3  4  5  6  7
 LABELS = np.array([2, 0, 0, 2, 2, 0, 2, 5])
@@ -48,6 +48,13 @@ def test_the_interval_is_that_of_agresti_and_min():
     assert change.interval == pytest.approx((-32.55, -7.45), abs=0.005)
     assert change.beyond_chance
     assert not ClassChange(0, images=98, right=60, broken=13, mended=12, taken_for=1, taken=9).beyond_chance
+
+
+def test_all_images_together_have_the_interval_of_all_their_flips():
+    found = flips(OUTCOMES)
+    assert found.points == -25
+    # By hand: n = 8 + 2, (2.5 - 4.5) / 10 = -0.20; variance (7 - 4 / 10) / 10^2, its root 0.25690.
+    assert found.interval == pytest.approx((-70.35, 30.35), abs=0.005)
 
 
 def test_a_class_without_flips_is_still_uncertain():

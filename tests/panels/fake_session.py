@@ -9,6 +9,7 @@ import numpy as np
 from traitlets import Any, Bool, HasTraits, Unicode
 
 from explorer.errors import BadInput
+from explorer.records import Moment, Outcomes
 from explorer.session import in_words
 from explorer.strings import Message
 from explorer.values import (
@@ -164,6 +165,7 @@ class FakeSession(HasTraits):
         )
         self.proposed: list[dict[str, object]] = []
         self.called: list[tuple[object, ...]] = []
+        self.remembered: dict[tuple[int, int], Outcomes] = {}
         self.closed = False
         if scored:
             self.finish_scoring()
@@ -217,6 +219,10 @@ class FakeSession(HasTraits):
             raise AttributeError(name)
         return lambda *arguments: self.called.append((name, *arguments))
 
+    def outcomes_of(self, one: int, other: int) -> Outcomes | None:
+        """Those of `remembered`."""
+        return self.remembered.get((one, other))
+
     def measure_latency(self) -> None:
         self.latency = (
             Latency(1, 0.00085, 0.0008, 0.0009, 20),
@@ -227,6 +233,9 @@ class FakeSession(HasTraits):
 
     def close(self) -> None:
         self.closed = True
+
+    def now(self) -> Moment:
+        return Moment(self.request, self.plan, self.cost, self.estimate, self.latency)
 
     def pruned(self) -> object:
         return SimpleNamespace(plan=self.plan)

@@ -4,7 +4,7 @@ import threading
 import pytest
 from bokeh.events import Tap
 
-from explorer.errors import NotReachable
+from explorer.errors import BadInput, NotReachable
 from explorer.panels.bars import FOLDED, Bars
 from explorer.panels.page import keys_script, press_source
 from explorer.strings import Strings
@@ -54,9 +54,9 @@ def from_browser(panel, source, data):
     panel.document._sync_model(panel.document, content, [])
 
 
-def ask(panel, number, widths):
+def ask(panel, number, widths, layer=""):
     wanted = {"number": [number], "groups": [list(widths)], "widths": [list(widths.values())]}
-    from_browser(panel, "bars-ask", wanted)
+    from_browser(panel, "bars-ask", {**wanted, "layer": [layer]})
 
 
 def patches(panel, monkeypatch):
@@ -193,15 +193,77 @@ def test_the_scale_is_chosen_by_itself_or_by_hand(session):
 
 def test_sensitivity_is_asked_for_shown_and_can_be_stopped(session):
     panel = pane(session)
-    panel.sensitivity.click()
+    panel.sensitivity.value = True
     session.sweeping = "sensitivity"
     assert "stop" in panel.sensitivity.description
-    panel.sensitivity.click()
+    panel.sensitivity.value = False
     assert session.called == [("sweep", "sensitivity"), ("sweep", "")]
+    session.sweeping = ""
+    assert not panel.sensitivity.value
+    panel.sensitivity.value = True
+    assert session.called[2:] == [("sweep", "sensitivity")]
     session.sensitivity = {group.id: 1.5 for group in session.graph.prunable}
     assert len(column(panel, "heat", "heat")) == 21  # every layer but the classifier
     assert "loses 1.5 points" in panel.summary.value
     assert pane(FakeSession(data=False)).sensitivity.disabled
+
+
+def test_the_column_of_sensitivity_can_be_hidden_and_shown_again_without_measuring(session):
+    session.sensitivity = {group.id: 1.5 for group in session.graph.prunable}
+    panel = pane(session)
+    assert panel.sensitivity.value
+    assert panel.sensitivity.tooltip == STRINGS("bars_sensitivity_hide_help")
+    wide = column(panel, "margins", "right")[0]
+    panel.sensitivity.value = False
+    assert column(panel, "heat", "heat") == []
+    assert column(panel, "margins", "right")[0] < wide
+    assert panel.sensitivity.tooltip == STRINGS("bars_sensitivity_help")
+    panel.sensitivity.value = True
+    assert len(column(panel, "heat", "heat")) == 21
+    assert session.called == []
+
+
+def test_a_sweep_that_cannot_begin_leaves_the_button_up(session, monkeypatch):
+    def refuse(_kind):
+        raise BadInput("No images.")
+
+    panel = pane(session)
+    monkeypatch.setitem(session.__dict__, "sweep", refuse)
+    panel.sensitivity.value = True
+    assert session.error == "No images."
+    assert not panel.sensitivity.value
+
+
+def test_a_drag_selects_what_it_drags(session):
+    panel = pane(session)
+    session.select("sum1", "stem")
+    ask(panel, 1, {"s2b1": 9}, layer="stage2.1.conv1")
+    assert (session.selection, session.layer) == ("s2b1", "stage2.1.conv1")
+    ask(panel, 2, {"s1b0": 9, "s1b1": 9})  # a folded block's end
+    assert session.layer == "stage2.1.conv1"
+    layers = dict(zip(*(column(panel, "handles", name) for name in ("group", "layer")), strict=True))
+    assert layers["s2b1"] == "stage2.1.conv1"
+    assert set(column(pane(FakeSession(DEEP)), "handles", "layer")) >= {"stem", ""}
+
+
+def test_a_drag_of_what_is_not_selected_is_still_answered_with_its_own_bars(session, monkeypatch):
+    panel = pane(session)
+    sent = patches(panel, monkeypatch)
+    ask(panel, 7, {"s2b1": 9}, layer="stage2.1.conv1")
+    (patch,) = [names for names in sent if "bars-answer" in names]
+    assert "bars-rows" in patch
+    assert number_of(panel, "s2b1") == "9"
+
+
+def test_hovering_says_how_a_block_is_removed_where_it_can_be(session, monkeypatch):
+    reasons = {group.id: "" if group.id == "s2b1" else "in the trunk" for group in session.graph.groups}
+    monkeypatch.setattr("explorer.graph.checks.removable", lambda _graph: reasons)
+    panel = pane(session)
+    said = [html for html in column(panel, "hover", "html") if STRINGS("bars_removable") in html]
+    assert len(said) == 1
+    assert "stage2.1.conv1" in said[0]
+    session.drag({"s2b1": 0})
+    assert not any(STRINGS("bars_removable") in html for html in column(panel, "hover", "html"))
 
 
 def test_hidden_bars_wait_and_catch_up(session):
@@ -232,5 +294,7 @@ def test_bars_take_changes_from_several_threads(session):
 
 def test_the_page_scripts_know_what_they_need(session):
     panel = pane(session)
-    assert keys_script(STRINGS, [panel._view.root]).args["keep"] == STRINGS("keep")
+    script = keys_script(Strings("ko"), [panel.figure])
+    assert script.args["keep"] == Strings("ko")("keep")
+    assert script.args["language"] == "ko"
     assert press_source().data == {"down": [False]}

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -129,3 +130,21 @@ def test_redisplay_sends_the_document_only_if_pages_have_an_older_one(parts, mon
 
 def test_events_are_combined_while_the_kernel_is_busy(parts):
     assert parts[0].combine_events
+
+
+def test_what_hears_of_the_browser_holds_no_lock_of_the_document(parts):
+    document, first, _second, _patches = parts
+    drawn = []
+
+    def heard(_name, _old, _new):
+        def draw():
+            with document.batch():
+                drawn.append(True)
+
+        thread = threading.Thread(target=draw, daemon=True)
+        thread.start()
+        thread.join(20)
+
+    first.on_change("name", heard)
+    from_browser(document, first, "name", "moved")
+    assert drawn, "another thread can draw while the browser's change is being answered"

@@ -1,6 +1,7 @@
 from explorer.panels.final_check import FinalLook
+from explorer.records import FinalCheck
 from explorer.strings import Strings
-from explorer.values import Cost, Estimate, FinalCheck, Recovery
+from explorer.values import Cost, Estimate, Recovery
 from tests.panels.fake_session import FakeSession
 
 STRINGS = Strings("en")

@@ -1,6 +1,7 @@
 """The images tab on a small real network, so that maps and answers can be computed by hand."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,9 @@ import explorer
 from explorer.data import Data, Images, identity
 from explorer.figures import class_changes, gallery
 from explorer.panels.images import NONE, ImagesPane
+from explorer.records import Outcomes
 from explorer.strings import Strings
-from explorer.values import Estimate, Outcomes, Plan, full_plan
+from explorer.values import Estimate, Plan, Recovery, full_plan
 from tests.panels.fake_session import FakeSession
 
 STRINGS = Strings("en")
@@ -175,6 +177,30 @@ def test_a_tap_and_the_list_look_into_an_image(pane):
     assert text(pane.title) == "Image 5: shirt"
 
 
+def test_the_list_offers_the_images_of_all_pages(pane):
+    pane._range.end = gallery.SIDE
+    many = np.arange(8) % 2
+    pane._session.outcomes = Outcomes(many.astype(np.int16), (many + 1).astype(np.int16), many)
+    settle(pane)
+    assert cells(pane) == [0, 2, 4]
+    assert sorted(image for _label, image in pane.opener.options) == [NONE, *range(8)]
+    pane.opener.value = 7
+    settle(pane)
+    assert text(pane.title) == "Image 7: coat"
+
+
+def test_the_focus_goes_where_the_way_on_is(pane, monkeypatch):
+    focused = []
+    for name in ("back", "opener"):
+        monkeypatch.setattr(getattr(pane, name), "focus", lambda name=name: focused.append(name))
+    pane.opener.value = 5
+    assert focused == ["back"]
+    pane.after.click()  # the button that was pressed keeps it
+    assert focused == ["back"]
+    pane.back.click()
+    assert focused == ["back", "opener"]
+
+
 def test_an_image_that_is_mended_meanwhile_stays_open_and_says_so(pane, session):
     pane.opener.value = 5
     settle(pane)
@@ -226,6 +252,45 @@ def test_another_layer_is_looked_into_when_it_is_selected(pane, session):
     settle(pane)
     assert pane._look[1].maps.before.shape == (5, 4, 4)
     assert "second: 5 strongest of 5 feature maps" in text(pane.look)
+
+
+@pytest.mark.parametrize("layer", ["first", ""])
+def test_a_look_is_never_into_a_network_that_the_session_has_left(pane, session, layer):
+    session.layer = layer
+    cut = session.plan
+
+    def pruned():
+        """The session goes on to the dense network before the pruned one is taken."""
+        del session.pruned
+        session.plan = full_plan(session.graph)
+        return session.pruned()
+
+    session.pruned = pruned
+    pane.opener.value = 3
+    settle(pane)
+    job, look = pane._look
+    assert job.cut.plan == session.plan != cut
+    assert look.now == look.dense
+    assert "pe-images-old" not in pane._dom_classes
+    session.plan = cut
+    settle(pane)
+    job, look = pane._look
+    assert job.cut.plan == cut
+    assert look.now != look.dense
+
+
+def test_another_recovery_is_another_look(pane, session):
+    pane.opener.value = 3
+    settle(pane)
+    first = pane._look[1]
+    taken = []
+    with torch.no_grad():
+        session.network.model.classifier.bias += torch.tensor([0.0, 0.0, 1.0])  # as if it were recovered
+    session.pruned = lambda: taken.append(session.request) or Session.pruned(session)
+    session.request = replace(session.request, recovery=Recovery())
+    settle(pane)
+    assert [request.recovery for request in taken] == [Recovery()]
+    assert dict(pane._look[1].now)[2] > dict(first.now)[2]
 
 
 def test_the_summary_tells_classes_and_images(pane):

@@ -4,11 +4,13 @@ import torch
 from torch import nn
 
 import explorer
+from explorer.observe import maps
 from explorer.panels import layer_strips
 from explorer.panels.layer import LayerPane
 from explorer.panels.layer_work import Portrait
 from explorer.session import Session
 from explorer.strings import Strings
+from explorer.values import Plan, Recovery
 from tests.networks import Written, conv, pooled
 from tests.panels.fake_session import CHAIN, FakeSession
 
@@ -91,6 +93,46 @@ def test_the_number_field_drags_and_follows(session, pane):
     session.drag({"s2b0": 7})
     assert pane.width.value == 7
     assert len(session.called) == 2  # no echo
+
+
+def test_the_number_field_removes_nothing(session, pane):
+    pane.width.value = 1
+    pane.width.value = 0
+    assert session.called == [("drag", {"s2b0": 1})]
+    assert pane.width.value == 1
+
+
+def test_a_block_is_removed_and_brought_back_by_a_button(session, pane):
+    assert pane.removal.tooltip == SAY("layer_remove_help")
+    pane.removal.click()
+    assert session.called == [("drag", {"s2b0": 0})]
+    assert (pane.width.value, pane.width.disabled) == (0, True)
+    assert pane.removal.tooltip == SAY("layer_bring_back_help")
+    pane.removal.click()
+    assert session.called[1:] == [("drag", {"s2b0": 32})]
+    assert (pane.width.value, pane.width.min, pane.width.disabled) == (32, 1, False)
+
+
+def test_only_what_the_image_can_pass_by_is_offered_for_removal(real):
+    session = real._session
+    ways = explorer.removable(session.graph)
+    offered = {}
+    for group in session.graph.prunable:
+        session.select(group.id)
+        offered[group.id] = "pe-shut" not in real.removal._dom_classes
+    assert offered == {group.id: not ways[group.id] for group in session.graph.prunable}
+    assert session.error == ""
+
+
+def test_what_is_gone_with_another_block_is_not_brought_back_by_itself():
+    session = FakeSession(data=False)
+    session.select("s2b0")
+    pane = LayerPane(session, SAY)
+    gone = {**session.plan.keep, "s2b0": np.zeros(32, dtype=bool)}
+    session.plan = Plan(session.graph.key, gone)  # and no width of the request says so
+    assert "pe-shut" in pane.removal._dom_classes
+    assert pane.width.disabled
+    pane.close()
 
 
 def test_pin_and_lock_are_asked_for_and_show_the_request(session, pane):
@@ -220,6 +262,35 @@ def test_maps_of_an_earlier_cut_look_like_it(real, monkeypatch):
     monkeypatch.setattr(real.lower, "_ask", lambda _wish: None)  # the new maps take their time
     real._session.drag({real._session.selection: 2})
     assert "pe-earlier-maps" in real.lower.next.value
+
+
+def test_maps_of_an_earlier_recovery_look_like_it(real, monkeypatch):
+    real.lower.below.value = "next"
+    assert real.lower.idle(WAIT)
+    monkeypatch.setattr(real.lower, "_ask", lambda _wish: None)
+    real._session.propose(recovery=Recovery())
+    assert "pe-earlier-maps" in real.lower.next.value
+
+
+def test_maps_are_never_of_a_network_that_the_session_has_left(real, monkeypatch):
+    session, taken, compared = real._session, [], []
+    before, compare = session.pruned, maps.compare
+    monkeypatch.setattr(maps, "compare", lambda *args: compared.append(args[3]) or compare(*args))
+
+    def pruned():
+        taken.append(session.request.recovery)
+        network = before()
+        if len(taken) == 1:
+            session.propose(recovery=Recovery())
+        return network
+
+    monkeypatch.setattr(session, "pruned", pruned)
+    real.lower.below.value = "next"
+    assert real.lower.idle(WAIT)
+    assert taken == [Recovery(bn=True), Recovery()]
+    assert compared == [session.plan]  # once
+    assert "second · kept: 6 of 6" in real.lower.next.value
+    assert "pe-earlier-maps" not in real.lower.next.value
 
 
 def test_the_last_layer_has_no_next_one(real):

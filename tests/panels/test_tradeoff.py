@@ -6,8 +6,9 @@ from bokeh.events import Tap
 
 from explorer.errors import BadInput
 from explorer.panels.tradeoff import TradeoffPane
+from explorer.records import Outcomes, SweepPoint, Visit
 from explorer.strings import Strings
-from explorer.values import Cost, Estimate, Latency, Plan, Recovery, Request, SweepPoint, Visit
+from explorer.values import Cost, Estimate, Latency, Plan, Recovery, Request
 from tests.panels.fake_session import FakeSession
 
 STRINGS = Strings("en")
@@ -64,8 +65,17 @@ def test_a_tap_on_a_point_goes_back_to_it(session, pane):
     x, y = (column(pane.chart, "tradeoff-points", name)[1] for name in "xy")
     figure._trigger_event(Tap(figure, x=x, y=y))
     assert session.called == [("restore", 1)]
+    assert pane.visit.value == 1  # so that the name and a comparison are of the point that was chosen
     figure._trigger_event(Tap(figure, x=x, y=y + 80))
     assert session.called == [("restore", 1)]
+
+
+def test_a_tap_on_the_state_now_chooses_it_without_going_anywhere(session, pane):
+    figure = pane.chart._model
+    x, y = (column(pane.chart, "tradeoff-points", name)[2] for name in "xy")
+    figure._trigger_event(Tap(figure, x=x, y=y))
+    assert session.called == []
+    assert pane.visit.value == 2
 
 
 def test_the_list_and_a_button_do_the_same_without_a_pointer(session, pane):
@@ -111,6 +121,36 @@ def test_comparing_shows_both_states_and_whether_their_intervals_are_apart(sessi
     assert pane.bars.layout.display == "none"
 
 
+def outcomes(both, broken, mended, neither):
+    """What two states say of so many images of class 1: right in both, in the first alone, the second alone, none."""
+    before = np.repeat([1, 1, 0, 0], [both, broken, mended, neither]).astype(np.int16)
+    now = np.repeat([1, 0, 1, 0], [both, broken, mended, neither]).astype(np.int16)
+    return Outcomes(before, now, np.ones(len(now), np.int64))
+
+
+# The interval by hand, of 45 broken and 21 mended of 2,000: middle (21.5 - 45.5) / 2002 = -1.1988 %, variance
+# (67 - 24^2 / 2002) / 2002^2, half 1.959964 * 8.16776 / 2002 = 0.7996 %.
+@pytest.mark.parametrize(
+    ("broken", "mended", "key", "says"),
+    [
+        (45, 21, "tradeoff_worse", ("−1.2", "−2.0", "−0.4")),
+        (21, 45, "tradeoff_better", ("+1.2", "+0.4", "+2.0")),
+        (30, 30, "tradeoff_not_apart", ("0.0", "−0.8", "+0.8")),
+    ],
+)
+def test_a_comparison_is_judged_on_the_same_images_though_the_intervals_overlap(
+    session, pane, broken, mended, key, says
+):
+    session.remembered[1, 2] = outcomes(1800, broken, mended, 200 - broken - mended)
+    pane.visit.value = 1
+    pane.compare.value = True
+    points, low, high = says
+    assert STRINGS(key, points=points, low=low, high=high) in pane.verdict.value
+    counts = STRINGS("tradeoff_flips", images="2,000", broken=str(broken), mended=str(mended))
+    assert counts in pane.verdict.value
+    assert STRINGS("tradeoff_overlap") not in pane.verdict.value
+
+
 def test_a_better_state_now_is_said(session, pane):
     session.visits = (*session.visits, visit(session, 3, 0.25, 0.8))
     pane.visit.value = 3
@@ -134,7 +174,7 @@ def test_the_sweep_is_started_shown_and_stopped(session, pane):
     assert session.called == [("sweep", "bands")]
     session.sweeping = "bands"
     assert pane.sweep.description == STRINGS("tradeoff_sweep_stop")
-    point = SweepPoint("uniform", 0.5, session.dense_cost, Estimate("k", 400, 500, 500))
+    point = SweepPoint("uniform", 0.5, session.dense_cost, Estimate("k", 400, 500, 500), Recovery())
     session.bands = (point, replace(point, cost=Cost(20_000_000, 100_000, 0, 0, (), ())))
     assert "2 of 28" in pane.progress.value
     assert len(column(pane.chart, "tradeoff-uniform", "x")) > 1
@@ -192,3 +232,18 @@ def test_a_name_is_text_and_no_markup(session, pane):
     pane.compare.value = True
     assert "&lt;b&gt;x" in pane.verdict.value
     assert "<b>x" not in pane.verdict.value + pane.summary.value
+
+
+def test_the_invitation_to_cut_is_not_written_over_bands():
+    session = FakeSession()
+    pane = TradeoffPane(session, STRINGS, 1.0)
+    session.visits, session.at = (visit(session, 0, 1.0, 0.926),), 0
+    assert STRINGS("tradeoff_first") in texts(pane.chart, "tradeoff")
+    half = Cost(20_000_000, 100_000, 0, 0, (), ())
+    session.bands = tuple(
+        SweepPoint("uniform", keep, cost, Estimate("k", 450, 500, 500), Recovery())
+        for keep, cost in ((1.0, session.dense_cost), (0.5, half))
+    )
+    assert STRINGS("tradeoff_first") not in texts(pane.chart, "tradeoff")
+    pane.axis.value = "latency"  # where no bands are drawn
+    assert STRINGS("tradeoff_no_latency") in texts(pane.chart, "tradeoff")

@@ -1,8 +1,9 @@
 import pytest
 
 from explorer.panels.training import TrainingStrip
+from explorer.records import Training
 from explorer.strings import Strings
-from explorer.values import Request, Training
+from explorer.values import Request
 from tests.panels.fake_session import FakeSession
 
 STRINGS = Strings("en")

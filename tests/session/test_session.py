@@ -271,3 +271,18 @@ def test_a_closed_session_refuses_and_stays(session):
 def test_errors_are_told_in_words():
     assert in_words(ExplorerError("A sentence.")) == "A sentence."
     assert "fault of the explorer" in in_words(RuntimeError("boom"))
+
+
+def test_now_is_all_of_one_state(session):
+    assert session.wait(WAIT)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(session.now()))
+    with session._state:  # while the session goes from one state to the next, somebody else asks
+        reader.start()
+        session.propose(keep=0.5)
+        assert found == []
+    reader.join(WAIT)
+    (now,) = found
+    assert (now.request.keep, now.plan) == (0.5, session.plan)
+    assert now.cost == explorer.cost(session.graph, now.plan)
+    assert now.latency == ()

@@ -76,6 +76,8 @@ def test_a_drag_gives_the_width_under_the_pointer_and_is_undone_as_one(running):
     assert width(running, group) == 9
     assert dict(running.kernel("Out[1].session.request.widths"))[group] == 9
     assert handle(running, group)[0] == pytest.approx(9 * unit)
+    (layer,) = running.kernel(f"list(Out[1].session.graph.group({group!r}).layers)")
+    assert running.kernel("[Out[1].session.selection, Out[1].session.layer]") == [group, layer]
     running.screenshot("bars-dragged")
 
     wait_released(running)
