@@ -60,6 +60,9 @@ def drags(notebook: LabNotebook) -> list[float]:
         page.mouse.move(left - 2 * step * channel, top)
         found.append(page.evaluate("() => window.latency"))
     page.mouse.up()
+    page.wait_for_function(
+        f"() => ({FIND})('bars-answer').data.number[0] === ({FIND})('bars-ask').data.number[0]"
+    )
     return found
 
 
@@ -89,7 +92,8 @@ def main() -> None:
             for _ in range(ROUNDS):
                 keys += [keydown(notebook.page) for _ in range(REPEATS)]
                 moves += drags(notebook)
-                notebook.page.evaluate("() => document.querySelector('.pe-undo')?.click()")
+                notebook.kernel("Out[1].undo()")
+                assert notebook.kernel("Out[1].wait(120)")
             notebook.close()
         finally:
             browser.close()

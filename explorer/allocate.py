@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from explorer.costs import COSTS, totals, widths_of
 from explorer.errors import BadInput, NotReachable, require_name, require_whole
 from explorer.graph.checks import check_graph, require_paths, without_unread
-from explorer.values import ChannelGraph, ChannelGroup, Plan, Scores, full_plan
+from explorer.values import ChannelGraph, ChannelGroup, Plan, Request, Scores, full_plan
 
 ALLOCATIONS = {"global": "by global ranking", "uniform": "uniformly"}
 
@@ -222,6 +222,11 @@ def allocate(
     if isinstance(keep, bool) or not isinstance(keep, int | float | np.number) or not 0 < keep <= 1:
         raise BadInput(f"keep must be a share above 0 and up to 1 (0.5 keeps half), not {keep!r}.")
     return curve(graph, scores, cost, allocation, widths, minimum).plan(float(keep))
+
+
+def by_hand(graph: ChannelGraph, request: Request) -> bool:
+    """Whether a request sets all widths by hand, so that its `keep` only says what they come to."""
+    return bool(request.stay) or 0 < len(graph.prunable) == len(request.widths)
 
 
 def plan_widths(graph: ChannelGraph, scores: Scores, widths: Mapping[str, int]) -> Plan:

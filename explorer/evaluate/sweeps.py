@@ -4,23 +4,20 @@ Both are controls for the eye, on a part of the explore images and never with tr
 seconds. Accuracies of a sweep are to be compared with each other: all are over the same images.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-import torch
 from torch import nn
 
 from explorer.allocate import curve, plan_widths
 from explorer.costs import cost
 from explorer.criteria import score
-from explorer.data import Data, Images
+from explorer.data import Data
 from explorer.errors import BadInput
-from explorer.evaluate.estimates import Check, as_module, count, nothing, weights_key
-from explorer.evaluate.folding import fold
-from explorer.evaluate.recovery import reestimate_bn
+from explorer.evaluate.estimates import Check, as_module, nothing
+from explorer.evaluate.live import LiveEvaluation
 from explorer.records import SweepPoint
-from explorer.surgery import shrink
-from explorer.values import ChannelGraph, Estimate, Plan, Recovery, Scores, State, full_plan
+from explorer.values import ChannelGraph, Estimate, Plan, Recovery, Scores, full_plan
 from explorer.zoo.network import Network
 
 SWEEP_IMAGES = 500
@@ -29,41 +26,26 @@ SEEDS = (0, 1, 2)
 BN = Recovery(bn=True)
 
 
-@dataclass(frozen=True, eq=False)
-class _Bench:
-    """Evaluates plans of one network on the first `images` explore images."""
-
-    model: nn.Module
-    graph: ChannelGraph
-    data: Data
-    images: Images
-    weights_key: str
-    check: Check
-
-    def available(self, recovery: Recovery) -> Recovery:
-        """What a sweep does of a recovery: it re-estimates BN statistics at most."""
-        return Recovery(bn=recovery.bn and self.data.train is not None)
-
-    def estimate(self, plan: Plan, recovery: Recovery) -> Estimate:
-        """The accuracy of a plan after at most a re-estimation of BN statistics."""
-        self.check()
-        recovery = self.available(recovery)
-        with torch.inference_mode(False):
-            network = shrink(self.model, self.graph, plan)
-            if recovery.bn and self.data.train is not None:
-                reestimate_bn(network, self.data.train, check=self.check)
-        state = State(self.weights_key, plan.key, recovery).key
-        *_, last = count(fold(network, self.graph.folds), self.images, state, check=self.check)
-        return last
-
-
-def _bench(model: nn.Module | Network, graph: ChannelGraph, data: Data, images: int, check: Check) -> _Bench:
+def _estimator(
+    model: nn.Module | Network, graph: ChannelGraph, data: Data, images: int, check: Check
+) -> tuple[Callable[[Plan, Recovery], Estimate], Callable[[Recovery], Recovery]]:
+    """(accuracy of a plan, what can be done of a recovery), on the first `images` explore images, never trained."""
     if not isinstance(data, Data):
         raise BadInput(
             f"A sweep needs labelled images as explorer.data.Data, not {type(data).__name__}: load the network "
             "with data, and pass network.data."
         )
-    return _Bench(as_module(model), graph, data, data.explore.subset(images), weights_key(model), check)
+    live = LiveEvaluation(model, graph, replace(data, explore=data.explore.subset(images)))
+
+    def available(recovery: Recovery) -> Recovery:
+        return live.available(Recovery(bn=recovery.bn))[0]
+
+    def estimate(plan: Plan, recovery: Recovery) -> Estimate:
+        check()
+        *_, last = live.estimates(plan, available(recovery), check)
+        return last
+
+    return estimate, available
 
 
 def sensitivity(
@@ -81,13 +63,13 @@ def sensitivity(
     below 0 where the cut helped. Networks that are cheapest to run come first. `check` is called between
     batches and may raise. Raises BadInput for scores that are not of this graph, or what is no Data.
     """
-    bench = _bench(model, graph, data, images, check)
+    estimate, _available = _estimator(model, graph, data, images, check)
     halved = {
         group.id: plan_widths(graph, scores, {group.id: (group.size + 1) // 2}) for group in graph.prunable
     }
-    dense = bench.estimate(full_plan(graph), Recovery())
+    dense = estimate(full_plan(graph), Recovery())
     for group, plan in sorted(halved.items(), key=lambda pair: cost(graph, pair[1]).macs):
-        yield group, 100 * (dense.accuracy - bench.estimate(plan, BN).accuracy)
+        yield group, 100 * (dense.accuracy - estimate(plan, BN).accuracy)
 
 
 def bands(
@@ -109,12 +91,12 @@ def bands(
     `check` is called between batches and may raise. Raises UnknownName for a budget that does not exist, and
     BadInput for scores that are not of this graph, or what is no Data.
     """
-    bench = _bench(model, graph, data, images, check)
-    drawn = [("random", score(bench.model, graph, "random", seed=seed)) for seed in SEEDS]
+    estimate, available = _estimator(model, graph, data, images, check)
+    drawn = [("random", score(as_module(model), graph, "random", seed=seed)) for seed in SEEDS]
     for kind, ranking in [("uniform", scores), *drawn]:
         plans = curve(graph, ranking, budget, "uniform")
         for keep in KEEPS:
             if keep >= plans.lowest:
                 plan = plans.plan(keep)
-                estimate = bench.estimate(plan, recovery)
-                yield SweepPoint(kind, keep, cost(graph, plan), estimate, bench.available(recovery))
+                found = estimate(plan, recovery)
+                yield SweepPoint(kind, keep, cost(graph, plan), found, available(recovery))

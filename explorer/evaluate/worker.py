@@ -34,7 +34,8 @@ class LatestWins(Generic[Job, Result]):
     `publish(result)` hands a result on to `done(job, result)`; a report of progress is a result too.
     `check()` raises Superseded when the job is cancelled, or when a newer one waits and this one has
     published already: call it between pieces of work. Whatever else a job raises goes to `failed(job,
-    exception)`. `done` and `failed` run on the worker thread.
+    exception)`. `done` and `failed` run on the worker thread. A job is begun after `grace` seconds, or the
+    newest that came meanwhile.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class LatestWins(Generic[Job, Result]):
         work: Callable[[Job, Callable[[Result], None], Callable[[], None]], object],
         done: Callable[[Job, Result], object],
         failed: Callable[[Job, BaseException], object],
+        grace: float = 0.0,
     ) -> None:
-        self._work, self._done, self._failed = work, done, failed
+        self._work, self._done, self._failed, self._grace = work, done, failed, grace
         self._changed = threading.Condition()
         self._waiting: tuple[Job] | None = None
         self._run: _Run | None = None
@@ -87,8 +89,12 @@ class LatestWins(Generic[Job, Result]):
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting is not None or self._closed)
-                if self._waiting is None:
+                if self._grace:  # a newer job may still come, and is then begun instead
+                    self._changed.wait_for(lambda: self._closed, self._grace)
+                if self._closed:
                     return
+                if self._waiting is None:
+                    continue
                 (job,), self._waiting = self._waiting, None
                 run = self._run = _Run()
             self._attend(job, run)

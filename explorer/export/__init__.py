@@ -1,7 +1,7 @@
 """A pruned network as files: weights, widths, a Python file that rebuilds it, a picture; a report; replay scripts."""
 
 from explorer.export.files import check_folder
-from explorer.export.html_report import html_report, write_report
+from explorer.export.html_report import html_report
 from explorer.export.replay import replay_script, replay_session
 from explorer.export.report import Measured, Report, make_report
 from explorer.export.snapshot import snapshot_svg
@@ -19,5 +19,4 @@ __all__ = [
     "replay_session",
     "snapshot_svg",
     "table",
-    "write_report",
 ]

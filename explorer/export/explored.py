@@ -11,7 +11,7 @@ from explorer.costs import cost
 from explorer.errors import ExplorerError
 from explorer.evaluate.live import LiveEvaluation, unnoticed
 from explorer.export.files import write_text
-from explorer.export.html_report import write_report
+from explorer.export.html_report import html_report
 from explorer.export.picture import bars, captions, image_name, svg
 from explorer.export.replay import replay_script, replay_session
 from explorer.export.report import Report, make_report
@@ -133,12 +133,11 @@ def write_network(folder: Path, session: SessionLike, progress: Progress = unnot
 
 
 def write_html(path: Path, session: SessionLike, progress: Progress = unnoticed) -> Path:
-    """The report as one HTML file. Raises as `write_report` does."""
+    """The report as one HTML file, whole or not at all; its folder is made if need be. Raises as `write_text` does."""
     explored, model = _with_weights(session, progress)
     report = explored.report(model, progress)
     progress("writing")
-    return write_report(
-        path,
+    text = html_report(
         explored.network,
         explored.graph,
         explored.plan,
@@ -148,6 +147,7 @@ def write_html(path: Path, session: SessionLike, progress: Progress = unnoticed)
         explored.at,
         explored.estimate,
     )
+    return write_text(path, text)
 
 
 def write_replay(folder: Path, session: SessionLike, progress: Progress = unnoticed) -> list[Path]:

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from pathlib import Path
 
 from explorer.costs import COSTS
 from explorer.export import tradeoff
-from explorer.export.files import write_text
 from explorer.export.page import PAGE
 from explorer.export.picture import bars, image_name, share_text, svg
 from explorer.export.replay import replay_script, replay_session
@@ -76,25 +74,6 @@ def html_report(
         body="\n".join(sections),
         remark=escape(share_text(now.cost, dense.cost)),
     )
-
-
-def write_report(
-    path: str | Path,
-    network: Network,
-    graph: ChannelGraph,
-    plan: Plan,
-    report: Report,
-    visits: Sequence[Visit] = (),
-    final_checks: Sequence[FinalCheck] = (),
-    at: int | None = None,
-    estimate: Estimate | None = None,
-) -> Path:
-    """Write `html_report` to a file, whole or not at all; its folder is made if need be.
-
-    Raises BadInput for a path that cannot be written, and ExplorerError when writing fails.
-    """
-    text = html_report(network, graph, plan, report, visits, final_checks, at, estimate)
-    return write_text(path, text)
 
 
 # ---- parts -----------------------------------------------------------------------------------------------

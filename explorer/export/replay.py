@@ -7,6 +7,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from explorer.allocate import by_hand
 from explorer.costs import cost as cost_of
 from explorer.data.bundled import BundledImages
 from explorer.errors import BadInput
@@ -139,11 +140,6 @@ def replay_session(network: Network, graph: ChannelGraph, visits: Sequence[Visit
         remark=_comment(FOLDED),
         found=FOUND,
     )
-
-
-def by_hand(graph: ChannelGraph, request: Request) -> bool:
-    """Whether the request gives the width of every group, so that its `keep` asks for nothing."""
-    return bool(request.stay) or 0 < len(graph.prunable) == len(request.widths)
 
 
 def _cut(graph: ChannelGraph, request: Request) -> dict[str, object]:

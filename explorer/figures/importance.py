@@ -207,7 +207,7 @@ def _words(tables: dict[str, Columns], shown: Importance, x: float | None, strin
     if x is None:
         return
     beside = 0.022 if x < 0.6 else -0.022
-    words = strings("layer_drag_threshold")
+    words = strings("layer_drag_threshold") if kept else ""
     if removed and kept:
         border = (float(shown.scores[~shown.keep].max()) + float(shown.scores[shown.keep].min())) / 2
         words = strings("layer_cut_below", score=number(border))

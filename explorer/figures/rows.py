@@ -12,7 +12,7 @@ from itertools import groupby
 import numpy as np
 
 from explorer.figures.folding import Block, Item, Span, shown, tree
-from explorer.values import ChannelGraph, Ints, Layer
+from explorer.values import ChannelGraph, ChannelGroup, Ints, Layer
 
 HEIGHT = 308.0
 TOP = 2.0
@@ -242,15 +242,16 @@ def _band(group: str, members: Sequence[Row], rows: Sequence[Row], sections: Seq
     return Band(group, members[0], bottom, top, members[len(members) // 2].middle)
 
 
-def _main_group(graph: ChannelGraph, layer: Layer) -> str:
-    """Id of the group that most of the layer's outputs belong to; "" if they belong to none."""
+def main_group(graph: ChannelGraph, layer: Layer) -> ChannelGroup | None:
+    """The group that most of the layer's outputs belong to; None if they belong to none."""
     indices = layer.out_units[:, 0]
     indices = indices[indices >= 0]
-    return graph.groups[int(np.bincount(indices).argmax())].id if len(indices) else ""
+    return graph.groups[int(np.bincount(indices).argmax())] if len(indices) else None
 
 
 def _rows(graph: ChannelGraph) -> tuple[Row, ...]:
-    groups = [_main_group(graph, layer) for layer in graph.layers]
+    mains = [main_group(graph, layer) for layer in graph.layers]
+    groups = [group.id if group else "" for group in mains]
     tied: dict[str, list[str]] = {}
     for layer, group in zip(graph.layers, groups, strict=True):
         tied.setdefault(group, []).append(layer.name)

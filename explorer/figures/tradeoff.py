@@ -34,6 +34,7 @@ REACH = 16.0  # pixels from a point that a tap may miss it by, at the narrowest
 _MARKERS = {"none": "circle", "bn": "circle", "trained": "square"}
 _SIGNS = {"none": "○", "bn": "●", "trained": "■"}
 _AROUND = ("right", "left", "above right", "below right", "above left", "below left", "above", "below")
+_ABOVE = ("above right", "above left", "above")  # at the foot, where the axis has its numbers
 _BESIDE_BAND = {"uniform": ("above left", "left", "above"), "random": ("below right", "right", "below")}
 
 
@@ -108,7 +109,8 @@ def columns(shown: Shown, strings: Strings, message: str = "") -> dict[str, Colu
     _reference(tables, shown, axes, labels, strings)
     for visit in shown.placed:
         if words := _name(visit, shown, axes, strings):
-            place = labels.beside([spots[visit.number]], words, _AROUND, gap=12)
+            around = _ABOVE if axes.below(visit.estimate.accuracy) else _AROUND
+            place = labels.beside([spots[visit.number]], words, around, gap=12)
             _text(tables, *place, "ink")
     for band in bands:
         after = _after(band.recovery, strings)

@@ -45,10 +45,11 @@ def next_layer(graph: ChannelGraph, layer: int) -> int | None:
 
 def kept_channels(graph: ChannelGraph, plan: Plan, layer: int) -> Bools:
     """Which output channels of a layer the plan keeps, bool (channels,); those of no prunable group stay."""
-    kept = np.ones(len(graph.layers[layer].out_units), dtype=bool)
-    for channel, (group, unit) in enumerate(graph.layers[layer].out_units.tolist()):
-        if group >= 0 and (units := plan.keep.get(graph.groups[group].id)) is not None:
-            kept[channel] = units[unit]
+    owner, unit = graph.layers[layer].out_units.T
+    kept = np.ones(len(owner), dtype=bool)
+    for index in np.unique(owner[owner >= 0]):
+        if (units := plan.keep.get(graph.groups[index].id)) is not None:
+            kept[owner == index] = units[unit[owner == index]]
     return kept
 
 

@@ -17,6 +17,7 @@ from explorer.figures.view import Columns, update
 from explorer.panels.binding import Binding
 from explorer.panels.bokeh_document import BokehDocument
 from explorer.panels.page import keys_script, press_script, press_source
+from explorer.panels.summaries import section
 from explorer.strings import Strings
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class Bars(VBox):
             *("plan", "cost", "request", "reference_plan", "selection", "layer", "sensitivity", "sweeping"),
         )
         binding.render(self._render_sensitivity, "sensitivity", "sweeping")
+        binding.render(
+            self._summarise, "plan", "current", "request", "reference_plan", "sensitivity", "layer"
+        )
         binding.gesture(self.opened, "value", lambda span: self._open(None if span == FOLDED else span))
         binding.gesture(self.percent, "value", self._scale)
         binding.gesture(self.sensitivity, "value", self._sweep)
@@ -118,9 +122,12 @@ class Bars(VBox):
             update(self._view, tables)
         self.opened.value = self._opened_block()
         self.percent.value = self._layout.percent
-        sentences = bar_words.describe(self._layout, shown, self._strings)
-        points = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-        self.summary.value = f"<h4>{escape(self._strings('bars_summary'))}</h4><ul>{points}</ul>"
+
+    def _summarise(self) -> None:
+        """The bars in sentences for screen readers, who are not read every step of a slider."""
+        if self._session.current:
+            sentences = bar_words.describe(self._layout, self._shown(), self._strings)
+            self.summary.value = section(self._strings("bars_summary"), sentences)
 
     def _reply(self, tables: Mapping[str, Columns]) -> None:
         """Answer the last drag. What the browser drew in advance is sent again even where nothing changed here."""

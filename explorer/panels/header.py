@@ -59,7 +59,7 @@ class Actions(HBox):
         self.set_reference.on_click(lambda _button: binding.act(session.set_reference))
         self.dense_again.on_click(lambda _button: binding.act(session.set_reference, None))
         super().__init__(
-            [self.undo, self.redo, self.set_reference, self.dense_again, self.final, self.export]
+            [self.dense_again, self.undo, self.redo, self.set_reference, self.final, self.export]
         )
         self.add_class("pe-actions")
 

@@ -1,16 +1,16 @@
 """The layer tab: the selected layer's width, the importance of its channels, what they answer, what comes after."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from bokeh.models import Column, Row, Spacer
 from ipywidgets import HTML, BoundedIntText, Button, Dropdown, HBox, ToggleButton, VBox
 
 from explorer.figures import importance, lens
 from explorer.figures.importance import Importance
 from explorer.figures.palette import theme_script
-from explorer.figures.rows import words
+from explorer.figures.rows import main_group, words
 from explorer.figures.view import update
 from explorer.panels.binding import Binding
 from explorer.panels.bokeh_document import BokehDocument
@@ -21,7 +21,7 @@ from explorer.panels.summaries import section
 from explorer.panels.words import shown as visible
 from explorer.panels.words import tag
 from explorer.strings import Strings
-from explorer.values import ChannelGraph, ChannelGroup
+from explorer.values import ChannelGroup
 
 if TYPE_CHECKING:
     from explorer.session import Session
@@ -52,6 +52,7 @@ class LayerPane(VBox):
         self.binding = binding = Binding(session)
         binding.render(self._render, "plan", "request", "scores", "selection", "layer", "reference_plan")
         binding.render(self._render_lower, "plan", "request", "layer", "current", "estimate")
+        binding.render(self._summarise, "plan", "scores", "layer", "current", "estimate", "reference_plan")
         for widget, act in self._gestures():
             binding.gesture(widget, "value", act)
         self.removal.on_click(lambda _button: binding.act(self._remove_or_bring_back))
@@ -102,7 +103,8 @@ class LayerPane(VBox):
 
     @property
     def _group(self) -> ChannelGroup | None:
-        return _main_group(self._session.graph, self._place)
+        graph = self._session.graph
+        return main_group(graph, graph.layers[self._place])
 
     @property
     def _prunable(self) -> ChannelGroup:
@@ -112,7 +114,7 @@ class LayerPane(VBox):
         return group
 
     def _choose(self, place: int) -> None:
-        group = _main_group(self._session.graph, place)
+        group = main_group(self._session.graph, self._session.graph.layers[place])
         self._session.select(group.id if group else "", self._names[place])
 
     def _render(self) -> None:
@@ -137,7 +139,6 @@ class LayerPane(VBox):
             if self._drag.target.data != here:
                 self._drag.target.data = here
         self.caption.value = self._ranking(shown)
-        self._summarise()
 
     def _render_width(self, group: ChannelGroup | None, size: int, width: int) -> None:
         request, say = self._session.request, self._strings
@@ -184,12 +185,11 @@ class LayerPane(VBox):
         if scores is None or group.id not in scores.by_group:
             return None, say("layer_no_scores")
         layer, index = self._session.graph.layers[self._place], self._session.graph.index[group.id]
-        channels = [-1] * group.size
-        for channel, (place, unit) in enumerate(layer.out_units.tolist()):
-            if place == index and channels[unit] < 0:
-                channels[unit] = channel
+        own = np.flatnonzero(layer.out_units[:, 0] == index)[::-1]  # backwards: a unit's first channel stays
+        channels = np.full(group.size, -1)
+        channels[layer.out_units[own, 1]] = own
         keep = self._session.plan.keep[group.id]
-        return Importance(scores.by_group[group.id], keep, self.chart.value, tuple(channels)), ""
+        return Importance(scores.by_group[group.id], keep, self.chart.value, tuple(channels.tolist())), ""
 
     def _ranking(self, shown: Importance | None) -> str:
         """Which scores these are, their range in the tooltip."""
@@ -234,10 +234,11 @@ class LayerPane(VBox):
 
     def _render_lower(self) -> None:
         self.lower.render(self.document, self._place)
-        self._summarise()
 
     def _summarise(self) -> None:
-        """The view in sentences for screen readers."""
+        """The view in sentences for screen readers, who are not read every step of a slider."""
+        if not self._session.current:
+            return
         session, say, group = self._session, self._strings, self._group
         name = self._names[self._place]
         shown, message = self._importance_of(group)
@@ -253,12 +254,6 @@ class LayerPane(VBox):
         if "lower" in vars(self):  # ipywidgets closes also what failed to be built
             self.lower.close()
         super().close()
-
-
-def _main_group(graph: ChannelGraph, layer: int) -> ChannelGroup | None:
-    """The group that most of a layer's outputs belong to."""
-    places = [place for place in graph.layers[layer].out_units[:, 0].tolist() if place >= 0]
-    return graph.groups[Counter(places).most_common(1)[0][0]] if places else None
 
 
 def _arranged(width: Any, scores: Any, answers: Any, scale: float) -> Column:

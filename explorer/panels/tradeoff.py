@@ -101,6 +101,10 @@ class TradeoffPane(VBox):
         for widget in (self.verdict, self.bars):
             widget.layout.display = "" if comparing else "none"
         if comparing and chosen is not None:
+            if chosen is now and now.parent is not None:
+                chosen = visits[
+                    now.parent
+                ]  # with itself it need not be compared, but with where it came from
             rows = self._render_pair(chosen, now)
             title = self._strings("tradeoff_compare_summary")
             says.append((title, two_states.describe(rows, self._strings)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from explorer.allocate import by_hand
 from explorer.costs import cost
 from explorer.errors import ExplorerError
 from explorer.evaluate.live import LiveEvaluation
@@ -17,12 +18,14 @@ from explorer.session.choices import Choices
 from explorer.session.history import History
 from explorer.session.jobs import Jobs
 from explorer.session.state import SessionState
-from explorer.session.sweeps import Found, SweepDesk
+from explorer.session.sweeps import SWEEPS, Found, SweepDesk
 from explorer.session.training import TrainingDesk
 from explorer.session.visits import Visits
 from explorer.strings import Message
 from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Recovery, Request, State, full_plan
 from explorer.zoo import Network
+
+GRACE = 0.06  # seconds in which plan and costs reach the page before the evaluation takes the processor
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Answering(SessionState):
         self._reference = Reference(self._dense, Recovery(), 0)
         self._untrained: Message | None = None  # what is to be said of a cut that was not trained again
         self._held_plan: Plan | None = None  # what a pointer that is held down began with
-        self._swept_for: dict[str, tuple[object, ...]] = {}
+        self._swept_for: tuple[object, ...] = ()  # what the latest sweep is for
+        self._sweep_results: dict[tuple[object, ...], Found] = {}
         self._said = wording.plan(self.graph, self._dense)
         super().__init__(
             request=first,
@@ -86,7 +90,9 @@ class Answering(SessionState):
         )
         self._sweeps = SweepDesk(network, self.graph, self._swept, self._not_swept, self._yield, self._state)
         self._jobs = Jobs(network, self.graph, self._live)
-        self._worker: LatestWins[Request, _Note] = LatestWins(self._work, self._tell, self._failed)
+        self._worker: LatestWins[Request, _Note] = LatestWins(
+            self._work, self._tell, self._failed, grace=GRACE
+        )
         self._worker.submit(first)
 
     # ---- the analytic part ------------------------------------------------------------------------------
@@ -156,12 +162,12 @@ class Answering(SessionState):
             if plan != self.plan:
                 self.latency = ()
             self.request, self.cost, self.plan = asked, answer.cost, plan
-            self.share, self.custom = answer.share, self._choices.by_hand(asked)
+            self.share, self.custom = answer.share, by_hand(self.graph, asked)
             self.scores, self.reach = answer.scores, answer.reach
             self.error = ""
-            self._say(wording.joined(self._describe(plan, asked), self._untrained))
+            self._said = self.status = wording.joined(self._describe(plan, asked), self._untrained)
             self._refresh_current()
-            self._drop_stale_sweeps()
+            self._show_sweeps()
 
     def _is_trained(self, plan: Plan, asked: Request) -> bool:
         return self._live is not None and self._live.is_trained(plan, asked.recovery, asked.seed)
@@ -320,26 +326,21 @@ class Answering(SessionState):
 
     def _swept(self, kind: str, found: Found, running: bool) -> None:
         self.sweeping = kind if running else ""
-        if isinstance(found, dict):
-            self.sensitivity = found
-        else:
-            self.bands = found
+        self._sweep_results[self._swept_for] = found
+        self._show_sweeps()
 
     def _sweep_basis(self, kind: str, asked: Request) -> tuple[object, ...]:
-        """What a sweep's numbers are for: once it is another, they are no longer shown."""
-        ranking = asked.criterion, asked.seed
+        """What a sweep's numbers are for: they are shown beside no other ranking, cost or recovery."""
+        ranking = kind, asked.criterion, asked.seed
         return ranking if kind == "sensitivity" else (*ranking, asked.cost, asked.recovery.bn)
 
-    def _drop_stale_sweeps(self) -> None:
-        for kind, basis in list(self._swept_for.items()):
-            if basis != self._sweep_basis(kind, self.request):
-                del self._swept_for[kind]
-                if self.sweeping == kind:
-                    self._sweeps.stop()
-                if kind == "sensitivity":
-                    self.set_trait("sensitivity", None)
-                else:
-                    self.bands = ()
+    def _show_sweeps(self) -> None:
+        """What is known for the request as it is now; a sweep for another one is given up."""
+        basis = {kind: self._sweep_basis(kind, self.request) for kind in SWEEPS}
+        if self.sweeping and self._swept_for != basis[self.sweeping]:
+            self._sweeps.stop()
+        for kind, nothing in (("sensitivity", None), ("bands", ())):
+            self.set_trait(kind, self._sweep_results.get(basis[kind], nothing))
 
     def _not_swept(self, error: BaseException) -> None:
         with self._state:

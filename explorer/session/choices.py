@@ -1,13 +1,14 @@
 """From what a user has chosen to a plan, at once: checked requests, remembered rankings, drags as requests."""
 
 import threading
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from explorer.allocate import ALLOCATIONS, Curve, curve, plan_widths
+from explorer.allocate import ALLOCATIONS, Curve, by_hand, curve, plan_widths
 from explorer.costs import COSTS, cost, totals, widths_of
 from explorer.criteria import CRITERIA, score
 from explorer.errors import BadInput, UnknownName, require_name, require_whole
@@ -102,14 +103,14 @@ class Choices:
         if len(widths) > 1 or self._curve(held).lowest <= asked.keep:
             return held, None
         (name,) = widths
-        least = plan.widths[name]  # what is there now can be paid for
-        for width in range(widths[name] - 1, least, -1):
-            held = self.checked(asked, {"widths": {**pins, name: width}})
-            if self._curve(held).lowest <= asked.keep:
-                least = width
-                break
-        held = self.checked(asked, {"widths": {**pins, name: least}})
-        return held, Message.of("status_hold_stops", name=name, width=least)
+
+        def set_to(width: int) -> Request:
+            return self.checked(asked, {"widths": {**pins, name: width}})
+
+        wider = range(plan.widths[name] + 1, widths[name])  # what is there now can be paid for
+        steps = bisect_right(wider, asked.keep, key=lambda width: self._curve(set_to(width)).lowest)
+        width = plan.widths[name] + steps
+        return set_to(width), Message.of("status_hold_stops", name=name, width=width)
 
     def pinned(self, asked: Request, plan: Plan, group: str, on: bool) -> Request:
         """The request with a group pinned at its width of `plan`, or free again. Raises BadInput."""
@@ -136,7 +137,7 @@ class Choices:
 
     def reachable(self, asked: Request) -> Request:
         """The request, with `keep` moved into what can be reached; as it is while the ranking is unknown."""
-        if self.by_hand(asked) or not self.knows(asked):
+        if by_hand(self._graph, asked) or not self.knows(asked):
             return asked
         return replace(asked, keep=self.clamped(asked, asked.keep)[0])
 
@@ -157,10 +158,6 @@ class Choices:
             else Message.of("status_keep_minimum", minimum=asked.minimum)
         )
         return stop, Message.of(key, share=f"{100 * stop:.1f}", why=why)
-
-    def by_hand(self, asked: Request) -> bool:
-        """Whether all widths are set by hand, so that `keep` only says what they come to."""
-        return bool(asked.stay) or 0 < len(self._graph.prunable) == len(asked.widths)
 
     def share(self, asked: Request, plan: Plan) -> float:
         """What a plan costs, as a share of the dense network, by the request's cost."""
@@ -189,13 +186,13 @@ class Choices:
         Raises NotReachable and BadInput.
         """
         ranked = self._curve(replace(asked, stay=()))
-        by_hand = self.by_hand(asked)
-        if by_hand:
+        manual = by_hand(self._graph, asked)
+        if manual:
             plan = plan_widths(self._graph, ranked.scores, {**dict(asked.stay), **dict(asked.widths)})
         else:
             plan = ranked.plan(asked.keep)
         share = self.share(asked, plan)
-        if by_hand:
+        if manual:
             asked = replace(asked, keep=min(max(share, 1e-9), 1.0))
         reach = ranked.lowest, ranked.highest
         return Answer(asked, plan, cost(self._graph, plan), ranked.scores, reach, share)

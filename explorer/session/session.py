@@ -11,6 +11,7 @@ from explorer.errors import BadInput, Interrupted, require_whole
 from explorer.records import Moment, Outcomes, Training
 from explorer.session import wording
 from explorer.session.answering import Answering, Reference
+from explorer.session.sweeps import SWEEPS
 from explorer.strings import Message
 from explorer.surgery import shrink
 from explorer.values import Recovery
@@ -48,9 +49,9 @@ class Session(Answering):
             if not self._choices.knows(self._latest):
                 self.propose(keep=share)
                 return
-            self._choices.checked(self._latest, {"keep": max(share, 1e-9)})
-            keep, stopped = self._choices.clamped(self._latest, share)
-            self._ask(self._choices.checked(self._latest, {"keep": keep}), "keep")
+            asked = self._choices.checked(self._latest, {"keep": share or 1e-9})  # the slider's 0 is "least"
+            keep, stopped = self._choices.clamped(asked, asked.keep)
+            self._ask(replace(asked, keep=keep), "keep")
             if stopped is not None:
                 self._say(stopped)
 
@@ -217,11 +218,14 @@ class Session(Answering):
         if not kind:
             self._sweeps.stop()
             return
-        scores = self._choices.scored(self._latest)
+        asked = self._latest
+        scores = self._choices.scored(asked)
         with self._state:
-            recovery = self._live.available(self.request.recovery)[0] if self._live else Recovery()
-            self._sweeps.start(kind, scores, self.request.cost, recovery)
-            self._swept_for[kind] = self._sweep_basis(kind, self.request)
+            recovery = self._live.available(asked.recovery)[0] if self._live else Recovery()
+            if kind in SWEEPS:
+                self._sweeps.stop()  # which tells what it found, for what it was for
+            self._swept_for = self._sweep_basis(kind, asked)
+            self._sweeps.start(kind, scores, asked.cost, recovery)
 
     def report(self, error: BaseException) -> None:
         """Say on the status line what went wrong elsewhere, such as in a panel."""

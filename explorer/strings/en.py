@@ -1,4 +1,4 @@
-"""English: the table that the others translate."""
+"""English: the table that the others translate; in one file, because a translator works through one."""
 
 TABLE = {
     # the first line

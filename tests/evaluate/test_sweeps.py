@@ -199,3 +199,16 @@ def test_a_band_of_a_livened_network_is_the_same_twice(data: Data) -> None:
     scores = explorer.score(model, graph, "l1")
     first, second = ([p.estimate for p in bands(model, graph, data, scores, images=30)] for _ in range(2))
     assert first == second
+
+
+def test_bands_of_a_network_without_batch_norm_say_that_nothing_was_done() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    images = Images(torch.rand(12, 1, 6, 6), torch.arange(12) % 3, identity)
+    data = Data("noise", ("a", "b", "c"), images, images, None)
+    graph = explorer.trace(model, images.pixels[:1])
+    points = list(bands(model, graph, data, explorer.score(model, graph, "l1")))
+    assert points
+    assert {point.recovery for point in points} == {Recovery()}

@@ -210,3 +210,25 @@ def test_a_failure_of_done_is_a_failure_of_the_job_and_one_of_failed_is_logged(
     assert failures == ["cannot draw a", "cannot draw b"]
     assert len(caplog.records) == 2
     worker.close()
+
+
+def test_in_the_grace_a_newer_job_takes_the_place_of_one_that_was_not_begun() -> None:
+    begun: list[str] = []
+    worker: LatestWins[str, str] = LatestWins(
+        lambda job, publish, check: begun.append(job),
+        lambda job, result: None,
+        lambda job, error: begun.append(str(error)),
+        grace=LIMIT / 100,
+    )
+    for job in "abc":
+        worker.submit(job)
+    assert not worker.idle(0), "what waits for its grace is work"
+    assert worker.idle(LIMIT)
+    assert begun == ["c"]
+    worker.submit("d")
+    worker.cancel()
+    assert worker.idle(LIMIT)
+    worker.submit("e")
+    worker.close()
+    assert worker.idle(LIMIT)
+    assert begun == ["c"], "a job that was cancelled in its grace is never begun"

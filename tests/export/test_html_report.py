@@ -9,9 +9,8 @@ import torch
 
 import explorer
 from explorer.data import Data, Images, identity
-from explorer.errors import BadInput
 from explorer.export import tradeoff
-from explorer.export.html_report import html_report, write_report
+from explorer.export.html_report import html_report
 from explorer.records import FinalCheck, Visit
 from explorer.values import Cost, Estimate, Recovery, Request, full_plan
 
@@ -139,17 +138,6 @@ def test_final_images_are_reported_with_the_count_of_looks(cut):
     assert "Looks at the final images: 2." in page.text
     assert str(checks[1].now) in page.cells
     assert "There are no final images" in Page(html_report(*cut.all[:3], cut.report)).text
-
-
-def test_it_is_written_whole_or_not_at_all(cut, tmp_path):
-    path = write_report(tmp_path / "new" / "report.html", cut.network, cut.graph, cut.plan, cut.report)
-    assert path.read_text("utf-8") == html_report(cut.network, cut.graph, cut.plan, cut.report)
-    assert [each.name for each in path.parent.iterdir()] == ["report.html"]
-    with pytest.raises(BadInput, match="is a folder"):
-        write_report(tmp_path / "new", cut.network, cut.graph, cut.plan, cut.report)
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(BadInput, match="is not a folder"):
-        write_report(tmp_path / "file" / "r.html", cut.network, cut.graph, cut.plan, cut.report)
 
 
 def visit(number, macs, correct, recovery=NOTHING, parent=None):

@@ -1,5 +1,6 @@
 """A session without an engine: the traits of the real one, a small hand-made graph, answers at once."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -257,3 +258,18 @@ class FakeSession(HasTraits):
             seen = 2000 if keep == 1 else 640
             self.estimate = Estimate(self.plan.key, round(seen * (0.926 - 0.2 * (1 - keep))), seen, 2000)
             self.estimate_label = Message(f"label_{self.request.recovery.code}")
+
+
+def propose_from_two_threads(session: FakeSession) -> None:
+    """Keep goes down from 100 % to 41 %, its odd and its even values from two threads; both must end."""
+
+    def change(start: int) -> None:
+        for step in range(start, 60, 2):
+            session.propose(keep=(100 - step) / 100)
+
+    threads = [threading.Thread(target=change, args=(start,), daemon=True) for start in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads), "one waits for the other"

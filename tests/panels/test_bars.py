@@ -1,5 +1,4 @@
 import math
-import threading
 
 import pytest
 from bokeh.events import Tap
@@ -8,7 +7,7 @@ from explorer.errors import BadInput, NotReachable
 from explorer.panels.bars import FOLDED, Bars
 from explorer.panels.page import keys_script, press_source
 from explorer.strings import Strings
-from tests.panels.fake_session import CHAIN, FakeSession
+from tests.panels.fake_session import CHAIN, FakeSession, propose_from_two_threads
 
 STRINGS = Strings("en")
 DEEP = (
@@ -278,15 +277,7 @@ def test_hidden_bars_wait_and_catch_up(session):
 def test_bars_take_changes_from_several_threads(session):
     panel = pane(session)
 
-    def change(start):
-        for step in range(start, 40, 2):
-            session.propose(keep=(100 - step) / 100)
-
-    threads = [threading.Thread(target=change, args=(start,)) for start in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
+    propose_from_two_threads(session)
     session.propose(keep=0.5)
     assert number_of(panel, "s1b0") == str(session.plan.widths["s1b0"])
     assert session.error == ""

@@ -112,6 +112,8 @@ def test_comparing_shows_both_states_and_whether_their_intervals_are_apart(sessi
     session.at = 3
     assert STRINGS("tradeoff_apart_other") in pane.verdict.value
     pane.visit.value = 3
+    assert "state 2" in pane.verdict.value, "the state now is compared with the one that it came from"
+    pane.visit.value = session.at = 0
     assert pane.verdict.value == ""
     assert texts(pane.bars, "two-states") == [STRINGS("tradeoff_compare_itself")]
     session.at = None

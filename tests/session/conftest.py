@@ -1,4 +1,7 @@
-"""A small network with batch norm on noise, and sessions over it."""
+"""Small networks on noise, sessions over them, and what holds their threads until a test lets go."""
+
+import threading
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -35,10 +38,80 @@ def tiny_data() -> Data:
     return Data("noise", ("a", "b", "c"), images(96), images(150), images(30))
 
 
-@pytest.fixture
-def session():
-    made = Session(explorer.load(tiny_model(), data=tiny_data()))
+class Block(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, hidden, 3, padding=1)
+        self.norm = nn.BatchNorm2d(hidden)
+        self.second = nn.Conv2d(hidden, width, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.second(torch.relu(self.norm(self.first(x))))
+
+
+def residual() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        Block(8, 12),
+        Block(8, 16),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+
+
+def opened(model: nn.Module) -> Iterator[Session]:
+    """A session over a network on noise, whose threads have ended when the test is over."""
+    made = Session(explorer.load(model, data=tiny_data()))
     yield made
     made.close()
-    made._worker.idle(WAIT)
-    made._desk.idle(WAIT)
+    for part in (made._worker, made._desk, made._sweeps):
+        part.idle(WAIT)
+
+
+@pytest.fixture
+def tiny_session() -> Iterator[Session]:
+    """Over two convolutions, one with batch norm."""
+    yield from opened(tiny_model())
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    """Over two residual blocks, with the dense network evaluated."""
+    for made in opened(residual()):
+        assert made.wait(WAIT)
+        yield made
+
+
+@pytest.fixture
+def slow_training(session, monkeypatch):
+    """Holds the training after its first step until it is set."""
+    go_on = threading.Event()
+    work = session._live.train
+
+    def held(plan, recovery, check, progress, seed=0):
+        def told(step):
+            progress(step)
+            assert go_on.wait(WAIT)
+
+        work(plan, recovery, check, told, seed)
+
+    monkeypatch.setattr(session._live, "train", held)
+    yield go_on
+    go_on.set()
+
+
+@pytest.fixture
+def slow_ranking(session, monkeypatch):
+    """Holds every new ranking until it is set."""
+    go_on = threading.Event()
+
+    def held(*arguments, **keywords):
+        assert go_on.wait(WAIT)
+        return explorer.score(*arguments, **keywords)
+
+    monkeypatch.setattr("explorer.session.choices.score", held)
+    yield go_on
+    go_on.set()

@@ -13,6 +13,11 @@ from explorer.values import Recovery
 from tests.session.conftest import WAIT, tiny_model
 
 
+@pytest.fixture
+def session(tiny_session):
+    return tiny_session
+
+
 def test_it_starts_dense_and_measures_the_reference(session):
     assert session.wait(WAIT)
     dense = explorer.evaluate(session.network.model, session.network.data)

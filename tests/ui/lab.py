@@ -111,6 +111,22 @@ def _isolated(private: Path) -> dict[str, str]:
     }
 
 
+def kept_inside(context: BrowserContext, server: Server) -> list[str]:
+    """Lets pages of the context reach the server only; the list fills with what they ask for elsewhere."""
+    outside: list[str] = []
+
+    def admit(route: Any) -> None:
+        url = route.request.url
+        if url.startswith((server.address, "data:", "blob:")):
+            route.continue_()
+        else:
+            outside.append(url)
+            route.abort()
+
+    context.route("**/*", admit)
+    return outside
+
+
 @dataclass(frozen=True)
 class LabNotebook:
     """A notebook in the browser; `outside` and `errors` collect requests elsewhere and JavaScript errors."""
@@ -126,18 +142,8 @@ class LabNotebook:
         cls, context: BrowserContext, server: LabServer, name: str, screenshots: Path, timeout: float
     ) -> "LabNotebook":
         """Open `name` alone and wait (`timeout` in seconds) until its kernel is idle."""
-        outside: list[str] = []
         errors: list[str] = []
-
-        def admit(route: Any) -> None:
-            url = route.request.url
-            if url.startswith((server.address, "data:", "blob:")):
-                route.continue_()
-            else:
-                outside.append(url)
-                route.abort()
-
-        context.route("**/*", admit)
+        outside = kept_inside(context, server)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{server.address}/doc/tree/{name}?token={server.token}")
