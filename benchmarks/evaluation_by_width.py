@@ -16,7 +16,7 @@ from torch import nn
 
 import explorer
 from explorer.data import Images
-from explorer.evaluate import LiveEvaluation, count, fold
+from explorer.evaluate import Judge, LiveEvaluation, fold
 
 KEEPS = (1.0, 0.75, 0.5, 0.25)
 
@@ -24,7 +24,7 @@ KEEPS = (1.0, 0.75, 0.5, 0.25)
 def seconds(model: nn.Module, images: Images) -> tuple[float, float]:
     """Until the first estimate, and until the last."""
     started = time.perf_counter()
-    estimates = count(model, images, "")
+    estimates = Judge(images).judge(model, "")
     next(estimates)
     first = time.perf_counter() - started
     for _ in estimates:
@@ -50,7 +50,7 @@ def main() -> None:
     assert network.data is not None
     images = network.data.explore
     for model in models.values():
-        next(count(model, images, ""))  # warm up
+        next(Judge(images).judge(model, ""))  # warm up
     rounds = [{keep: seconds(model, images) for keep, model in models.items()} for _ in range(options.rounds)]
     print(
         f"{options.network}, {len(images)} explore images, {options.threads} threads, {options.rounds} rounds"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from explorer.allocate import allocate, plan_widths
     from explorer.costs import cost
+    from explorer.coverage import coverage
     from explorer.criteria import score
     from explorer.data import Data, Images
     from explorer.errors import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from explorer.evaluate import evaluate, measure_latency, recover
     from explorer.graph import trace
     from explorer.graph.checks import removable
+    from explorer.records import Coverage
     from explorer.surgery import live_weights, mask, prove, shrink
     from explorer.values import (
         ChannelGraph,
@@ -59,6 +61,7 @@ __all__ = [
     "ChannelGraph",
     "ChannelGroup",
     "Cost",
+    "Coverage",
     "Data",
     "Estimate",
     "ExplorerError",
@@ -77,6 +80,7 @@ __all__ = [
     "UnknownName",
     "allocate",
     "cost",
+    "coverage",
     "evaluate",
     "live_weights",
     "load",
@@ -97,6 +101,7 @@ _MODULES = {
     "ChannelGraph": "explorer.values",
     "ChannelGroup": "explorer.values",
     "Cost": "explorer.values",
+    "Coverage": "explorer.records",
     "Data": "explorer.data",
     "Estimate": "explorer.values",
     "ExplorerError": "explorer.errors",
@@ -115,6 +120,7 @@ _MODULES = {
     "UnknownName": "explorer.errors",
     "allocate": "explorer.allocate",
     "cost": "explorer.costs",
+    "coverage": "explorer.coverage",
     "evaluate": "explorer.evaluate",
     "live_weights": "explorer.surgery",
     "load": "explorer.zoo",

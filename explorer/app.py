@@ -6,88 +6,189 @@ the frame says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipywidgets import HTML, HBox, VBox
+from ipywidgets import HTML, HBox, VBox, Widget
 
-from explorer.errors import BadInput
+from explorer.errors import BadInput, ExplorerError
+from explorer.panels.closing import close_parts
 from explorer.panels.frame import Frame
-from explorer.strings import Strings
+from explorer.panels.picker_changes import Changes, Check, Stage
+from explorer.panels.picker_choice import Choice
+from explorer.strings import Message, Strings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from explorer.data import DataSource
+    from explorer.panels.bars import Bars
+    from explorer.panels.header import Actions, Heading
+    from explorer.panels.views import Views
     from explorer.session import Session
+    from explorer.session.history import History
     from explorer.values import Estimate, Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """What shows one network: its session, and the widgets that end with it."""
+
+    session: Session
+    heading: Heading
+    panels: tuple[Widget, ...]
+    bars: Bars
+    views: Views
+    actions: Actions
+
+    def close(self) -> None:
+        """End the session's work and the widgets; nothing hears of it any more."""
+        self.session.close()
+        self.session.unobserve_all()
+        for part in (self.heading, *self.panels):
+            part.close()
+            close_parts(part)
+
+
+ARGUMENTS = "source, data, example, scale, language, weights, normalize and constructor"
 
 
 class Explorer(VBox):
     """Prune a network by hand and see what it costs.
 
-    `source`: a bundled network's name or an `nn.Module`; `data`: images to evaluate on, as `explorer.load`
-    takes them; `example`: an input for a module, batch of one; `scale`: 1.25 for a lecture (1,060 px wide);
-    `language`: of the texts, such as "en". Raises ExplorerError for unknown names, keywords and data that do
-    not fit.
+    `source`, `data`, `example`, `weights`, `normalize` and `constructor`: the network and the images that it is
+    judged on, as `explorer.load` takes them; `scale`: 1.25 for a lecture (1,060 px wide); `language`: of the
+    texts, such as "en". Raises ExplorerError for what `explorer.load` refuses, and for unknown keywords.
     """
+
+    children: tuple[Widget, ...]
 
     def __init__(
         self,
-        source: str | nn.Module,
-        data: DataSource | None = None,
+        source: str | Path | nn.Module,
+        data: DataSource | str | Path | None = None,
         example: Tensor | None = None,
         scale: float = 1.0,
         language: str = "en",
+        weights: str | Path | None = "default",
+        normalize: Callable[[Tensor], Tensor] | None = None,
+        constructor: str | Callable[..., nn.Module] | None = None,
         **unknown: object,
     ) -> None:
         if unknown:
             names = ", ".join(sorted(unknown))
-            raise BadInput(
-                f"Explorer does not know {names}. It takes source, data, example, scale and language."
-            )
+            raise BadInput(f"Explorer does not know {names}. It takes {ARGUMENTS}.")
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0.5 <= scale <= 3:
             raise BadInput(f"scale is {scale!r}; expected 0.5 to 3, such as 1.25 for a lecture.")
-        self._strings = strings = Strings(language)
-        title = source if isinstance(source, str) else type(source).__name__
-        with Frame(strings, title, scale) as frame:
+        self._strings, self._scale = Strings(language), scale
+        choice = Choice(source, data, example, weights, normalize, constructor)
+        with Frame(self._strings, choice.title, scale) as frame:
             frame.stage("frame_torch")
-            from explorer.session import Session
-            from explorer.zoo import load
-
-            frame.stage("frame_network")
-            self.session: Session = Session(load(source, data=data, example=example))
-            frame.stage("frame_drawing")
-            from explorer.panels.style import scale_class
+            self._changes = Changes(self._show)
+            self._board = board = self._make(choice, None, frame.stage)
+            from explorer.panels.picker import Picker
+            from explorer.panels.style import scale_class, stylesheet
 
             try:
-                super().__init__(self._compose(strings, scale))
+                self._picker = Picker(self._strings, self._changes)
+                self._header = HBox().add_class("pe-header")
+                self._css = HTML(stylesheet(scale)).add_class("pe-css")
+                super().__init__(self._arrange(board))
+                self._changes.observe(lambda _change: self._arrived(), "choice")
+                self._changes.observe(lambda change: self._fail(change["new"]), "error")
+                self._changes.begin(choice, board.session.history)
             except BaseException:
-                self.session.close()
+                board.session.close()
                 raise
         self.add_class("pruning-explorer").add_class(scale_class(scale))
 
-    def _compose(self, strings: Strings, scale: float) -> list[HTML | HBox | VBox]:
-        """The panels in the order of the tab key; `css/base.css` says where each stands."""
+    def load(
+        self,
+        source: str | Path | nn.Module,
+        data: DataSource | str | Path | None = None,
+        example: Tensor | None = None,
+        weights: str | Path | None = "default",
+        normalize: Callable[[Tensor], Tensor] | None = None,
+        constructor: str | Callable[..., nn.Module] | None = None,
+    ) -> None:
+        """Explore another network in this one's place; `undo` brings this one back as it is now.
+
+        Takes and raises what `explorer.load` does; what cannot be loaded changes nothing.
+        """
+        if self.comm is None:
+            raise ExplorerError("This explorer is closed: make a new one.")
+        self._changes.make(Choice(source, data, example, weights, normalize, constructor))
+
+    # ---- one network after another ----------------------------------------------------------------------
+
+    def _show(self, choice: Choice, history: History | None, stage: Stage, check: Check) -> History:
+        """Put another network in place of the one that is shown, and free that."""
+        board = self._make(choice, history, stage, check)
+        left, self._board = self._board, board
+        self.children = self._arrange(board)
+        left.close()
+        return board.session.history
+
+    def _make(
+        self, choice: Choice, history: History | None, stage: Stage, check: Check = lambda: None
+    ) -> Board:
+        """What shows a choice, not yet seen."""
+        from explorer.session import Session
+
+        stage("picker_stage_load")
+        network = choice.load()
+        check()
+        stage("frame_network")
+        session = Session(network, history)
+        try:
+            check()
+            stage("frame_drawing")
+            return self._compose(session)
+        except BaseException:
+            session.close()
+            raise
+
+    def _arrange(self, board: Board) -> tuple[Widget, ...]:
+        """The panels in the order of the tab key; `css/base.css` says where each stands.
+
+        What stays when the network changes stands first, so that the page keeps it and its focus.
+        """
+        self._header.children = (self._picker, board.heading)
+        return (self._css, self._header, *board.panels)
+
+    def _arrived(self) -> None:
+        choice = self._changes.choice
+        if choice is not None:
+            self._picker.follow(choice, self.session.network)
+            self._board.actions.binding.refresh()
+
+    def _fail(self, error: str) -> None:
+        """A person who does not see the picker reads on the status line why nothing was loaded."""
+        if error and not self._picker.opened:
+            self.session.report(ExplorerError(error))
+
+    def _compose(self, session: Session) -> Board:
+        """The panels over a session."""
         from explorer.allocate import ALLOCATIONS
         from explorer.criteria import CRITERIA
         from explorer.panels.bars import Bars
         from explorer.panels.controls import controls_script
-        from explorer.panels.header import Actions, Header
+        from explorer.panels.coverage import CoveragePane
+        from explorer.panels.header import Actions, Heading
         from explorer.panels.images import ImagesPane
         from explorer.panels.keep import Keep
         from explorer.panels.layer import LayerPane
         from explorer.panels.more import More
         from explorer.panels.scorecard import Scorecard
         from explorer.panels.status import Status
-        from explorer.panels.style import stylesheet
         from explorer.panels.tradeoff import TradeoffPane
         from explorer.panels.training import TrainingStrip
         from explorer.panels.views import Pane, Views
 
-        session = self.session
+        strings, scale = self._strings.agreeing() if session.agreeing else self._strings, self._scale
         has_data = session.network.data is not None
         criteria = {
             name: strings.named("criterion", name, rule.label)
@@ -99,25 +200,33 @@ class Explorer(VBox):
             "layer": LayerPane,
             "images": ImagesPane,
             "tradeoff": TradeoffPane,
+            "coverage": CoveragePane,
         }
         training = TrainingStrip(session, strings)
-        self._bars = Bars(session, strings, scale)
-        self._bars.document.when_ready(controls_script(strings, self._bars.figure))
-        self._views = Views(
+        bars = Bars(session, strings, scale)
+        bars.document.when_ready(controls_script(strings, bars.figure))
+        views = Views(
             session,
             strings,
             {name: partial(pane, session, strings, scale) for name, pane in panes.items()},
         )
-        return [
-            HTML(stylesheet(scale)).add_class("pe-css"),
-            Header(session, strings, criteria),
+        actions = Actions(session, strings, self._changes)
+        panels = (
             Keep(session, strings, training.opener),
-            HBox([self._bars, self._views]).add_class("pe-main"),
+            HBox([bars, views]).add_class("pe-main"),
             Scorecard(session, strings),
             More(session, strings, allocations),
             Status(session, strings, training),
-            Actions(session, strings),
-        ]
+            actions,
+        )
+        return Board(session, Heading(session, strings, criteria), panels, bars, views, actions)
+
+    # ---- from code --------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """What is explored now; another one after another network was loaded."""
+        return self._board.session
 
     @property
     def plan(self) -> Plan:
@@ -143,12 +252,18 @@ class Explorer(VBox):
             self.session.propose(wait=True, **changes)
 
     def undo(self) -> None:
-        """Take back the last gesture; at the beginning nothing happens."""
-        self.session.undo()
+        """Take back the last gesture, or the last change of the network; at the beginning nothing happens."""
+        if self.session.can_undo:
+            self.session.undo()
+        else:
+            self._changes.make("back")
 
     def redo(self) -> None:
         """Take back an undo; at the end nothing happens."""
-        self.session.redo()
+        if self.session.can_redo:
+            self.session.redo()
+        else:
+            self._changes.make("forward")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all that was asked is answered, training too; False if `timeout` seconds were not enough."""
@@ -173,15 +288,20 @@ class Explorer(VBox):
         )
         display(SVG(picture))
 
-    def export(self, folder: str | Path) -> list[Path]:
-        """Write the smaller network into a folder: weights, widths, a Python file that rebuilds it, a picture.
+    def export(self, folder: str | Path, formats: Collection[str] = ("network",)) -> list[Path]:
+        """Write the smaller network into a folder; returns the files.
 
-        Returns the files. Raises BadInput for a folder that cannot be written to and for a network that did not
-        come with the explorer, ExplorerError if the cut fails its proof.
+        `formats`: "network" (weights, widths, a Python file that rebuilds it, a picture), "onnx", "archive"
+        (torch.export); a class that no Python file can import is written as an archive, and printed why. Raises
+        BadInput for a folder that cannot be written to or an unknown format, ExplorerError if the cut fails its
+        proof, a package is missing, or an operator cannot be exported.
         """
         from explorer.export.explored import write_network
 
-        return write_network(Path(folder), self.session)
+        def say(note: Message) -> None:
+            print(self._strings.say(note))
+
+        return write_network(Path(folder), self.session, formats=formats, say=say)
 
     def report(self, path: str | Path) -> Path:
         """Write what was found as one HTML file; returns its path. Raises ExplorerError as `export` does."""
@@ -197,12 +317,11 @@ class Explorer(VBox):
 
     def close(self) -> None:
         """Stop all work and remove the widgets; nothing of ours keeps the network alive any more."""
-        if "session" in vars(self):  # ipywidgets closes also what failed to be built
-            self.session.close()
-            self.session.unobserve_all()
+        if "_changes" in vars(self):  # ipywidgets closes also what failed to be built
+            self._changes.close()
+        if "_board" in vars(self):
+            self._board.close()
         if self.comm is not None:
-            from explorer.panels.closing import close_parts
-
             close_parts(self)
         super().close()
 
@@ -210,6 +329,7 @@ class Explorer(VBox):
         from explorer.panels.bokeh_document import publish_bokehjs
 
         publish_bokehjs()
-        for document in (*self._bars.documents, *self._views.documents):
+        board = self._board
+        for document in (*board.bars.documents, *board.views.documents, *self._picker.documents):
             document.redisplay()
         return super()._repr_mimebundle_(**keywords)

@@ -86,13 +86,14 @@ def read_layers(graph: ChannelGraph) -> list[int]:
 
 
 def gate_gradients(
-    model: nn.Module, graph: ChannelGraph, inputs: Tensor, labels: Tensor
+    model: nn.Module, graph: ChannelGraph, inputs: Tensor, labels: Tensor | None
 ) -> dict[str, Tensor]:
     """Derivative of every image's loss by a gate on each unit, where its readers read it.
 
     A gate g multiplies a unit's channels at the inputs of all layers that read them; g = 1 is the network as
     it is and g = 0 the masked one. Returns {group: float (N, units)}: dL_n / dg at g = 1, L the
-    cross-entropy. The model must be in eval mode, so that images do not influence each other.
+    cross-entropy. Without labels (None) the network's own top-1 classes are taken for them. The model must be
+    in eval mode, so that images do not influence each other.
     """
     chosen = set(read_layers(graph))
     gates: dict[int, Tensor] = {}
@@ -108,7 +109,8 @@ def gate_gradients(
 
     with torch.enable_grad():
         answer = run(model, graph, inputs, observe)
-        logits = require_logits(type(model).__name__, answer, len(labels))
+        logits = require_logits(type(model).__name__, answer, len(inputs))
+        labels = logits.detach().argmax(1) if labels is None else labels
         require_labels(labels, logits)
         loss = functional.cross_entropy(logits, labels, reduction="sum")
         wanted = list(gates.values())

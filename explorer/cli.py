@@ -15,7 +15,8 @@ from explorer.costs import COSTS
 from explorer.criteria import CRITERIA
 from explorer.errors import BadInput, ExplorerError, Interrupted, require_name
 from explorer.evaluate import TrainingStep
-from explorer.export import check_folder, export, make_report, table
+from explorer.export import FORMATS, check_folder, check_formats, export, make_report, table
+from explorer.strings import Message, Strings
 from explorer.values import ChannelGraph, Plan, Proof, Recovery, Request
 from explorer.zoo import Network
 from explorer.zoo.networks import NETWORKS
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "prune":
             _prune(_job(arguments))
             return 0
+        if arguments.command == "coverage":
+            _coverage(arguments.network, arguments.layers)
+            return 0
         return _open(arguments)
     except (KeyboardInterrupt, Interrupted):
         _say("Interrupted: nothing was written.")
@@ -49,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ExplorerError as error:
         _say(f"pruning-explorer: {' '.join(str(error).split())}")
         return REFUSED
+
+
+def _note(message: Message) -> None:
+    _say(Strings().say(message))
 
 
 def _say(line: str) -> None:
@@ -78,6 +86,17 @@ def _parser() -> argparse.ArgumentParser:
         help="start the server only; open its address yourself",
     )
     notebook.add_argument("--port", type=int, metavar="N", help="port of the server (default: Jupyter's)")
+    coverage = commands.add_parser(
+        "coverage",
+        help="tell what of a network can be pruned, and why the rest cannot",
+        description="Tell which layers and channels of a network can be pruned, why the others cannot, and how small "
+        "the network can get. No weights are loaded.",
+        allow_abbrev=False,
+    )
+    coverage.add_argument(
+        "network", metavar="NETWORK", help="a bundled network or a torchvision classifier, such as resnet50"
+    )
+    coverage.add_argument("--layers", action="store_true", help="print a line for every layer, too")
     _add_prune(
         commands.add_parser(
             "prune",
@@ -134,6 +153,13 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for the files; made if it is not there"
     )
+    parser.add_argument(
+        "--formats",
+        default="network",
+        metavar="LIST",
+        help=f"what to write, with commas: {', '.join(FORMATS)} (default: network, the weights, widths, Python file "
+        "and picture; onnx is an ONNX model, archive one of torch.export)",
+    )
 
 
 def _open(arguments: argparse.Namespace) -> int:
@@ -144,11 +170,18 @@ def _open(arguments: argparse.Namespace) -> int:
     return open_notebook(Path.cwd(), browser=arguments.browser, port=arguments.port)
 
 
+def _coverage(name: str, layers: bool) -> None:
+    network = explorer.load(name, weights=None)
+    found = explorer.coverage(explorer.trace(network.model, network.example))
+    print(found, *(["", found.table()] if layers else []), sep="\n")
+
+
 @dataclass(frozen=True)
 class _Job:
     network: str
     request: Request
     folder: Path
+    formats: tuple[str, ...]
 
 
 def _job(arguments: argparse.Namespace) -> _Job:
@@ -164,8 +197,10 @@ def _job(arguments: argparse.Namespace) -> _Job:
         raise BadInput(f"--seed must be a whole number from 0 on, not {arguments.seed}.")
     recovery = Recovery.parse(arguments.recover)
     check_folder(arguments.out)
+    formats = tuple(name.strip() for name in arguments.formats.split(","))
+    check_formats(formats)
     request = Request(arguments.rank, arguments.share, cost, keep, (), recovery, arguments.seed)
-    return _Job(arguments.network, request, arguments.out)
+    return _Job(arguments.network, request, arguments.out, formats)
 
 
 def _prune(job: _Job) -> None:
@@ -181,7 +216,7 @@ def _prune(job: _Job) -> None:
     _say("Measuring accuracy and latency…")
     report = make_report(network, graph, plan, model, request, proof)
     title = network.name if network.data is None else f"{network.name} on {network.data.name}"
-    paths = export(job.folder, network, graph, plan, model, report)
+    paths = export(job.folder, network, graph, plan, model, report, job.formats, _note)
     print(table(report, title), "", "Written:", *(f"  {path}" for path in paths.values()), sep="\n")
 
 

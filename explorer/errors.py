@@ -10,13 +10,13 @@ class ExplorerError(Exception):
 
 
 class UnknownName(ExplorerError, KeyError):
-    """A name that is not in a list of names; the message gives the list."""
+    """A name that is not in a list of names; the message gives the list, and `more` after it."""
 
-    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: object, known: Iterable[str], more: str = "") -> None:
         names = list(known)
         close = get_close_matches(str(name), names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        self.message = f"There is no {kind} {name!r}. Known: {', '.join(names)}.{hint}"
+        self.message = f"There is no {kind} {name!r}. Known: {', '.join(names)}.{hint}{more}"
         super().__init__(self.message)
 
     def __str__(self) -> str:  # KeyError would show the message in quotes

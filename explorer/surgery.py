@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from explorer.emptied import replace_emptied
 from explorer.errors import BadInput, ExplorerError, NotReachable
 from explorer.graph.checks import check_model, check_plan
+from explorer.graph.inputs import Example, as_inputs
 from explorer.values import ChannelGraph, Plan, Proof
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -122,8 +123,9 @@ def _check_runs(shrunk: nn.Module, graph: ChannelGraph, emptied: list[str]) -> N
         module._forward_pre_hooks.clear()
     dtype = next(parameter.dtype for parameter in twin.parameters() if parameter.is_floating_point())
     try:
+        shapes = (graph.input_shape, *graph.more_inputs)
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-            twin(torch.zeros((2, *graph.input_shape), dtype=dtype))
+            twin(*(torch.zeros((2, *shape), dtype=dtype) for shape in shapes))
     except Exception as error:  # whatever a user's forward may raise
         raise NotReachable(
             f"{type(shrunk).__name__} does not run without {', '.join(emptied)}: {error}. Keep at least 1 unit, or "
@@ -132,13 +134,14 @@ def _check_runs(shrunk: nn.Module, graph: ChannelGraph, emptied: list[str]) -> N
         ) from error
 
 
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
+def _logits(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     """All floating outputs of a model, flattened and joined. Raises BadInput where it has none or cannot run."""
     try:
-        outputs = tree_leaves(model(images))
+        outputs = tree_leaves(model(*inputs))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:  # what does not fit the user's forward
+        given = ", ".join(f"{tuple(each.shape)} and {each.dtype}" for each in inputs)
         raise BadInput(
-            f"{type(model).__name__} cannot take inputs of shape {tuple(images.shape)} and {images.dtype}: {error}. "
+            f"{type(model).__name__} cannot take inputs of shape {given}: {error}. "
             "Pass inputs of the shape that it was traced for, such as network.example."
         ) from error
     leaves = [leaf for leaf in outputs if isinstance(leaf, Tensor) and leaf.is_floating_point()]
@@ -151,8 +154,10 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([leaf.flatten() for leaf in leaves])
 
 
-def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Tensor) -> Proof:
+def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Example) -> Proof:
     """Run the dense, the masked and the shrunk network on inputs (N, C, H, W) and compare their outputs.
+
+    A network of several inputs is given a tuple of them.
 
     `max_difference` = largest |masked - shrunk|, `scale` = largest |masked|, `effect` = largest
     |masked - dense|, over all outputs in eval mode. The tolerance is 1e-4 x scale in float32 and 1e-9 x scale
@@ -160,12 +165,14 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Tensor) -> 
     never trained needs `live_weights` first: with plain random weights wrong surgery can go unnoticed.
     Raises BadInput where plan, model, graph and inputs do not fit.
     """
-    if not isinstance(images, Tensor) or not images.is_floating_point() or len(images) == 0:
+    inputs = images if isinstance(images, tuple) else (images,)
+    first = inputs[0] if inputs else None
+    if not isinstance(first, Tensor) or not first.is_floating_point() or len(first) == 0:
         raise BadInput("prove takes a non-empty batch of floating-point inputs (N, channels, height, width).")
     with torch.inference_mode():
-        masked = _logits(mask(model, graph, plan), images)
-        before = _logits(copy.deepcopy(model).eval(), images)
-        shrunk = _logits(shrink(model, graph, plan), images)
+        masked = _logits(mask(model, graph, plan), inputs)
+        before = _logits(copy.deepcopy(model).eval(), inputs)
+        shrunk = _logits(shrink(model, graph, plan), inputs)
     finite = bool(torch.isfinite(torch.stack([before, masked, shrunk])).all())
     return Proof(
         max_difference=float((masked - shrunk).abs().max()),
@@ -176,22 +183,24 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Tensor) -> 
     )
 
 
-def live_weights(model: nn.Module, example: Tensor, seed: int = 0) -> nn.Module:
+def live_weights(model: nn.Module, example: Example, seed: int = 0) -> nn.Module:
     """A copy in eval mode whose weights are fit for a proof, although the network was never trained.
 
     Parameters that are constant (zero-initialised heads, layer scale, batch norm) get noise; batch norm's
     statistics come from one pass in train mode over noise like the example, and are then jittered. The
     global random state is left as it was. Raises BadInput where the model cannot take such inputs.
     """
-    if not isinstance(model, nn.Module) or not isinstance(example, Tensor):
+    if not isinstance(model, nn.Module):
         raise BadInput(
             "live_weights takes a torch.nn.Module and an example input (1, channels, height, width)."
         )
-    if not example.is_floating_point():
-        raise BadInput(
-            f"live_weights takes a floating-point example, not {example.dtype}: its inputs are noise. Pass "
-            "example.float(), normalised as the network expects."
-        )
+    inputs = as_inputs(example)
+    for each in inputs:
+        if not each.is_floating_point():
+            raise BadInput(
+                f"live_weights takes a floating-point example, not {each.dtype}: its inputs are noise. Pass "
+                "example.float(), normalised as the network expects."
+            )
     live = copy.deepcopy(model).train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -200,7 +209,7 @@ def live_weights(model: nn.Module, example: Tensor, seed: int = 0) -> nn.Module:
                 parameter.add_(torch.empty_like(parameter).uniform_(-0.5, 0.5))
             elif parameter.numel() == 1:
                 parameter.add_(0.1)
-        batch = torch.randn((8, *example.shape[1:]), dtype=example.dtype)
+        batch = tuple(torch.randn((8, *each.shape[1:]), dtype=each.dtype) for each in inputs)
         norms = [(module, module.momentum) for module in live.modules() if isinstance(module, _BatchNorm)]
         for norm, _ in norms:
             norm.momentum = 1.0  # the pass alone sets the statistics

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,19 @@ class Layer:
     out_units: Ints
 
 
+@dataclass(frozen=True)
+class FixedCall:
+    """An operation with multiply-adds that no plan changes, and that is no layer: what it is and why it stays.
+
+    `operator` with its place is in `reason`; `macs` are for one example.
+    """
+
+    name: str
+    operator: str
+    macs: int
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class CostTerms:
     """What a cost is computed from: sizes that are linear in the widths, and products of them.
@@ -131,7 +145,8 @@ class ChannelGraph:
     attribute = length of the tensor's dimension * numerator / denominator. `shapes` are the dense shapes of
     all parameters and buffers by qualified name; of tied ones, only the first name has slots, and `ties` are
     pairs (other name, first name). `entries` are the layers that read the image; `exits` are, for every tensor
-    that the network returns, the layers that it comes from (-1: the image itself).
+    that the network returns, the layers that it comes from (-1: the image itself). `fixed` are operations with
+    MACs that no plan changes. `more_inputs` are the shapes of further inputs, where forward takes several.
     """
 
     layers: tuple[Layer, ...]
@@ -146,6 +161,9 @@ class ChannelGraph:
     key: str
     entries: tuple[int, ...] = ()
     exits: tuple[tuple[int, ...], ...] = ()
+    fixed: tuple[FixedCall, ...] = ()
+    front_end: str = "torch.fx"
+    more_inputs: tuple[tuple[int, ...], ...] = ()
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -290,37 +308,56 @@ def wilson_interval(correct: int, seen: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+Counts = Literal["accuracy", "agreement", "itself"]
+"""What an estimate counts: images whose top-1 class is the label; without labels, images whose top-1 class is the
+dense network's; or nothing, since it is of the dense network itself, which agrees with itself by definition."""
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """Accuracy so far: `correct` of `seen` images out of `of`, and the state it belongs to."""
+    """Accuracy so far: `correct` of `seen` images out of `of`, and the state it belongs to.
+
+    `counts` says what `correct` means. Unless it is "accuracy", `divergence` is the mean over the seen images
+    of KL(dense || now) = sum_k p_k (log p_k - log q_k) in nats, p and q the softmax of the logits of the dense
+    network and of this one.
+    """
 
     state_key: str
     correct: int
     seen: int
     of: int
+    counts: Counts = "accuracy"
+    divergence: float | None = None
 
     def __repr__(self) -> str:
         return f"<Estimate {self}, state {self.state_key[:8]}>"
 
     def __str__(self) -> str:
-        """For people: "92.6 % (91.4 to 93.7), 2,000 of 2,000 images"."""
-        accuracy = f"{100 * self.accuracy:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
-        return f"{accuracy if self.seen else 'unknown'}, {self.seen:,} of {self.of:,} images"
+        """For people: "92.6 % (91.4 to 93.7), 2,000 of 2,000 images"; what is no accuracy says so."""
+        images = f"{self.seen:,} of {self.of:,} images"
+        if not self.seen:
+            return f"unknown, {images}"
+        if self.counts == "itself":
+            return f"the dense network itself, 100 % by definition, {images}"
+        share = f"{100 * self.accuracy:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+        if self.divergence is None:
+            return f"{share}, {images}"
+        return f"{share} agreement with the dense network, divergence {self.divergence:.3g} nats, {images}"
 
     @property
     def accuracy(self) -> float:
-        """Share of images whose top-1 class is the label, in [0, 1]; NaN before the first image."""
+        """Share of images whose top-1 class is right (see `counts`), in [0, 1]; NaN before the first image."""
         return self.correct / self.seen if self.seen else math.nan
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % Wilson interval."""
-        return wilson_interval(self.correct, self.seen)[0]
+        """Lower end of the 95 % Wilson interval; of what holds by definition there is none, and it is 1."""
+        return 1.0 if self.counts == "itself" else wilson_interval(self.correct, self.seen)[0]
 
     @property
     def high(self) -> float:
-        """Upper end of the 95 % Wilson interval."""
-        return wilson_interval(self.correct, self.seen)[1]
+        """Upper end of the 95 % Wilson interval, as `low`."""
+        return 1.0 if self.counts == "itself" else wilson_interval(self.correct, self.seen)[1]
 
     @property
     def done(self) -> bool:

@@ -13,7 +13,6 @@ from torch import nn
 
 from explorer.app import Explorer
 from explorer.errors import BadInput, ExplorerError, UnknownName
-from explorer.panels.header import Actions, Header
 from explorer.records import Outcomes
 from tests.session.conftest import WAIT, tiny_data, tiny_model
 
@@ -70,7 +69,7 @@ def test_unknown_names_and_keywords_are_refused_at_once():
         Explorer("resnet21")
     with pytest.raises(UnknownName, match="language"):
         Explorer("resnet20", language="xx")
-    with pytest.raises(BadInput, match=r"exmaple.*source, data, example, scale and language"):
+    with pytest.raises(BadInput, match=r"exmaple.*source, data, example, scale, language, weights"):
         Explorer("resnet20", exmaple=1)
     for scale in (0, True, "1"):
         with pytest.raises(BadInput, match="scale"):
@@ -86,9 +85,10 @@ def test_a_closed_explorer_leaves_no_thread_no_widget_and_no_network(tmp_path):
     assert dashboard.session.wait(WAIT)
     right, wrong = np.zeros(150, np.int16), np.ones(150, np.int16)
     dashboard.session.outcomes = Outcomes(right, wrong, np.zeros(150, np.int64))  # images to look at
-    for _label, view in dashboard._views.tabs.options:
-        dashboard._views.tabs.value = view
-    menu = next(child for child in dashboard.children if isinstance(child, Actions)).export
+    board = dashboard._board
+    for _label, view in board.views.tabs.options:
+        board.views.tabs.value = view
+    menu = board.actions.export
     menu.folder.value = str(tmp_path)
     menu.buttons["replay"].click()
     dashboard.session.train(1)
@@ -103,7 +103,7 @@ def test_a_closed_explorer_leaves_no_thread_no_widget_and_no_network(tmp_path):
     assert not any(worker.is_alive() for worker in workers)
     assert set(open_widgets) <= widgets
     gone = weakref.ref(model), weakref.ref(dashboard.session)
-    del dashboard, menu, model, worker, workers
+    del dashboard, board, menu, model, worker, workers
     gc.collect()
     assert [reference() for reference in gone] == [None, None]
 
@@ -116,8 +116,7 @@ def test_closing_twice_is_closing_once(dashboard):
 
 
 def test_criteria_that_need_images_are_not_offered_without(dashboard):
-    header = next(child for child in dashboard.children if isinstance(child, Header))
-    offered = {name for _label, name in header.rank.options}
+    offered = {name for _label, name in dashboard._board.heading.rank.options}
     assert "l1" in offered
     assert "taylor" not in offered
 
@@ -137,8 +136,11 @@ def test_what_can_be_written_is_written(dashboard, tmp_path):
     page = dashboard.report(tmp_path / "report.html")
     assert "<html" in page.read_text("utf-8")
     compile(dashboard.replay(), "replay.py", "exec")
-    with pytest.raises(BadInput):  # a file of Python can rebuild bundled networks only
-        dashboard.export(tmp_path / "network")
+    written = dashboard.export(tmp_path / "network")
+    assert all(path.is_file() for path in written)
+    assert ".pt2" in {path.suffix for path in written}  # no file of Python can make this module again
+    with pytest.raises(BadInput, match="is not a folder"):
+        dashboard.export(tmp_path / "report.html")
 
 
 def test_display_sends_bokehjs_inline_before_the_widget(dashboard, monkeypatch):
@@ -167,7 +169,7 @@ class Seen:
         self.update(data)
         return self
     def update(self, data):
-        self.loaded.append(("torch" in sys.modules, "reading the network" in data.data))
+        self.loaded.append(("torch" in sys.modules, "loading network and images" in data.data))
 
 from explorer.panels import frame
 frame.get_ipython, frame.display = Shell, Seen()

@@ -149,12 +149,30 @@ def test_training_reports_progress_on_stderr(small_data, tmp_path, capsys):
         ([], "one of the arguments --keep-macs --keep-params --keep-channels is required"),
         (["--keep-macs", "0.5", "--seed", "-3"], "--seed must be a whole number from 0 on, not -3"),
         (["--keep-macs", "0.5", "--sed", "3"], "unrecognized arguments: --sed 3"),
+        (["--keep-macs", "0.5", "--formats", "tflite"], "no format 'tflite'. Known: network, onnx, archive"),
+        (["--keep-macs", "0.5", "--formats", "network,"], "no format ''"),
     ],
 )
 def test_bad_options_are_refused_in_one_line_before_any_work(options, words, no_work, tmp_path, capsys):
     assert prune(tmp_path / "new", *options) == 2
     assert words in one_line(capsys)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_package_is_said_with_its_command_before_any_work(no_work, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("explorer.export.onnx_file.find_spec", lambda name: None)
+    assert prune(tmp_path / "new", "--keep-macs", "0.5", "--formats", "network, onnx") == 2
+    assert "Run: pip install 'pruning-explorer[onnx]'" in one_line(capsys)
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_formats_are_written_and_listed(small_data, tmp_path, capsys):
+    options = ["--rank", "l1", "--keep-macs", "0.5", "--recover", "none", "--formats", "onnx,archive"]
+    assert prune(tmp_path, *options, network="vgg") == 0
+    names = ["vgg_pruned.onnx", "vgg_pruned.pt2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    written = capsys.readouterr().out.partition("Written:\n")[2]
+    assert sorted(Path(line.strip()).name for line in written.splitlines()) == names
 
 
 def test_an_unknown_network_is_refused_with_the_known_ones(no_work, tmp_path, capsys):
@@ -272,3 +290,21 @@ def test_the_module_is_the_command():
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert torch.__name__ not in done.stdout
+
+
+def test_coverage_tells_what_can_be_pruned_and_why_the_rest_cannot(capsys):
+    assert main(["coverage", "resnet20"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Can be pruned: 21 of 22 layers")
+    assert "the network's outputs" in said
+    assert "stage1" not in said
+    assert main(["coverage", "resnet20", "--layers"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    network = explorer.load("resnet20", weights=None)
+    names = [layer.name for layer in explorer.trace(network.model, network.example).layers]
+    assert [line.split()[0] for line in lines[-len(names) :]] == names
+
+
+def test_coverage_of_an_unknown_network_is_refused_in_one_line(capsys):
+    assert main(["coverage", "resnet21"]) == 2
+    assert "resnet20" in one_line(capsys)

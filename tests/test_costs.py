@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor, fx, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 import explorer
 from explorer.costs import cost_of_widths, totals, widths_of
 from explorer.values import Plan, full_plan
+from tests.counting import counted_macs
 from tests.networks import (
     BUNDLED,
     IMAGE,
@@ -59,13 +58,6 @@ def macs_by_hooks(model: nn.Module, example: Tensor) -> int:
     return total
 
 
-def macs_by_dispatch(model: nn.Module, example: Tensor) -> int:
-    """Half of the FLOPs that torch counts at its dispatcher."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(example)
-    return counter.get_total_flops() // 2
-
-
 class _Meter(fx.Interpreter):
     """Runs a network operator by operator and notes the most bytes that live storages held at once."""
 
@@ -95,7 +87,7 @@ def check(model: nn.Module, plan: Plan | None, example: Tensor) -> None:
     graph = explorer.trace(model, example)
     small = model if plan is None else explorer.shrink(model, graph, plan)
     found = explorer.cost(graph, plan)
-    assert found.macs == macs_by_hooks(small, example) == macs_by_dispatch(small, example)
+    assert found.macs == macs_by_hooks(small, example) == counted_macs(small, example)
     assert found.params == sum(parameter.numel() for parameter in small.parameters())
     assert found.file_bytes == len(save(small.state_dict()))
     assert found.peak_bytes == measured_peak(small, example)
@@ -121,7 +113,7 @@ def test_the_cost_of_random_networks_is_what_is_counted(recipe: Recipe, seed: in
     graph = explorer.trace(model, IMAGE)
     plan = random_plan(graph, seed)
     small, found = explorer.shrink(model, graph, plan), explorer.cost(graph, plan)
-    assert found.macs == macs_by_hooks(small, IMAGE) == macs_by_dispatch(small, IMAGE)
+    assert found.macs == macs_by_hooks(small, IMAGE) == counted_macs(small, IMAGE)
     assert found.params == sum(parameter.numel() for parameter in small.parameters())
     assert found.file_bytes == len(save(small.state_dict()))
     assert found.peak_bytes == measured_peak(small, IMAGE)
@@ -195,7 +187,7 @@ def test_layers_that_no_plan_changes_are_counted() -> None:
         k=nn.Parameter(torch.ones(6, 8, 3, 3)), t=nn.ConvTranspose2d(6, 8, 2, groups=2),
         l=nn.Parameter(torch.ones(5, 8)), f=nn.Linear(5, 4),
     )  # fmt: skip
-    assert explorer.cost(explorer.trace(model, IMAGE)).macs == macs_by_dispatch(model, IMAGE)
+    assert explorer.cost(explorer.trace(model, IMAGE)).macs == counted_macs(model, IMAGE)
 
 
 def attention(m: Any, x: Tensor) -> Tensor:
@@ -229,11 +221,8 @@ def test_every_matrix_product_is_counted_whatever_its_first_dimension(name: str)
         FOLDED[name], c=conv(3, 8), d=conv(8, 8), f=nn.Linear(8, 4), a=nn.MultiheadAttention(8, 2, batch_first=True)
     ).eval()  # fmt: skip
     enabled = torch.backends.mha.get_fastpath_enabled()
-    with sdpa_kernel(SDPBackend.MATH):  # torch counts no fused attention on the CPU
-        torch.backends.mha.set_fastpath_enabled(False)
-        expected = macs_by_dispatch(model, IMAGE)
-        torch.backends.mha.set_fastpath_enabled(enabled)
-    assert explorer.cost(explorer.trace(model, IMAGE.expand(3, -1, -1, -1))).macs == expected
+    graph = explorer.trace(model, IMAGE.expand(3, -1, -1, -1))
+    assert explorer.cost(graph).macs == counted_macs(model, IMAGE)
     assert torch.backends.mha.get_fastpath_enabled() == enabled
 
 

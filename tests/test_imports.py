@@ -17,7 +17,7 @@ PACKAGE = Path(explorer.__file__).parent
 # network brings its images.
 ROWS: list[set[str]] = [
     {"errors"}, {"values", "strings", "emptied"}, {"records"}, {"graph"}, {"costs", "surgery", "data"}, {"zoo"},
-    {"capture"}, {"criteria", "allocate"}, {"evaluate", "observe"}, {"methods"}, {"export"}, {"session"},
+    {"capture"}, {"criteria", "allocate", "coverage"}, {"evaluate", "observe"}, {"methods"}, {"export"}, {"session"},
     {"figures", "panels"}, {"app"}, {"jupyter", "launch"}, {"cli"}, {"__main__"},
 ]  # fmt: skip
 HEIGHT = {part: height for height, row in enumerate(ROWS) for part in row}

@@ -10,6 +10,7 @@ import explorer
 from explorer.errors import UnknownName
 from explorer.strings import LANGUAGES, Message, Strings
 
+AGREEMENT = "_agreement"
 PACKAGE = Path(explorer.__file__).parent
 ENGLISH = Strings("en").table
 SOURCES = "\n".join(
@@ -45,15 +46,27 @@ def test_every_text_is_used():
     beginnings = set(re.findall(r'f"(\w+_){', SOURCES)) | set(re.findall(r'"(\w+)_"', SOURCES))
     helped = {f"{key}_help" for key in ENGLISH if f'"{key}"' in SOURCES}
     beginnings |= {f"{kind}_" for kind in re.findall(r'\.named\(\s*"(\w+)"', SOURCES)}
+    plain = [key for key in ENGLISH if not key.endswith(AGREEMENT)]
     unused = [
         key
-        for key in ENGLISH
+        for key in plain
         if key not in helped
         and f'"{key}"' not in SOURCES
         and f"'{key}'" not in SOURCES
         and not any(key.startswith(each) for each in beginnings)
     ]
     assert unused == []
+
+
+def test_texts_for_images_without_labels_take_the_place_of_others_with_the_same_places():
+    strings = Strings("en")
+    own = {key.removesuffix(AGREEMENT): text for key, text in ENGLISH.items() if key.endswith(AGREEMENT)}
+    assert {key: places(text) - places(ENGLISH[key]) for key, text in own.items()} == {
+        key: set() for key in own
+    }
+    assert [key for key, text in own.items() if strings.agreeing()(key) != text] == []
+    assert strings("accuracy") == "Accuracy"
+    assert strings.agreeing()("keep") == strings("keep")
 
 
 def test_messages_are_worded_where_they_are_shown():

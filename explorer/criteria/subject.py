@@ -16,7 +16,7 @@ from explorer.values import ChannelGraph, ChannelGroup
 class Subject:
     """A network to score: the model in eval mode (a copy where gradients are taken), its graph, images.
 
-    `images` are training images, None for criteria that need none.
+    `images` are training images, with labels or without, None for criteria that need none.
     """
 
     model: nn.Module

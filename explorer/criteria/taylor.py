@@ -26,7 +26,10 @@ class Taylor:
 
     name: str = "taylor"
     label: str = "effect on the loss (Taylor)"
-    about: str = "Squared first-order change of the loss if the channel were removed (Molchanov et al. 2019)."
+    about: str = (
+        "Squared first-order change of the loss if the channel were removed (Molchanov et al. 2019); of images "
+        "without labels, the network's own answers are taken for the labels."
+    )
     needs_data: bool = True
     comparable: bool = True
 
@@ -35,7 +38,8 @@ class Taylor:
         totals: dict[str, torch.Tensor] = {}
         parts = split_evenly(torch.arange(len(subject.images)), BATCH)
         for rows in parts:
-            inputs, labels = subject.images.inputs(rows), subject.images.labels[rows]
+            inputs = subject.images.inputs(rows)
+            labels = None if subject.images.labels is None else subject.images.labels[rows]
             for group, gradient in gate_gradients(subject.model, subject.graph, inputs, labels).items():
                 squares = gradient.double().mean(dim=0).square()
                 totals[group] = totals[group] + squares if group in totals else squares

@@ -68,6 +68,7 @@ class BundledImages(Images):
     """Images of a bundled split, read when their pixels or labels are first asked for."""
 
     split: Split
+    labelled = True  # said without reading them
 
     def __init__(self, split: Split, normalize: Callable[[Tensor], Tensor]) -> None:
         object.__setattr__(self, "split", split)

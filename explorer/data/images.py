@@ -1,6 +1,7 @@
-"""Labelled images and the splits of a data set: what networks are scored, evaluated and trained on."""
+"""Images, with labels or without, and the splits of a data set: what networks are scored and evaluated on."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -21,30 +22,54 @@ def identity(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Normalize:
-    """(image - mean) / std, one mean and std for all channels: images in [0, 1] -> inputs."""
+    """(image - mean) / std: images (N, C, H, W) in [0, 1] -> inputs.
 
-    mean: float
-    std: float
+    `mean` and `std` are numbers for all channels, or one per channel: `Normalize((0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225))`. Raises BadInput for what are no finite numbers, for a std that is not above 0, and
+    for images of another number of channels.
+    """
+
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _per_channel(name, getattr(self, name)))
+        if min(_listed(self.std)) <= 0:
+            raise BadInput(f"std is {self.std}; it must be above 0: inputs are (image - mean) / std.")
+        if (wrong := {len(_listed(self.mean)), len(_listed(self.std))} - {1}) and len(wrong) > 1:
+            raise BadInput(f"mean {self.mean} and std {self.std} are of different numbers of channels.")
 
     def __call__(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
+        return (images - self._shaped(self.mean, images)) / self._shaped(self.std, images)
+
+    def _shaped(self, value: float | tuple[float, ...], images: Tensor) -> float | Tensor:
+        if isinstance(value, float):
+            return value
+        if images.dim() < 3 or images.shape[-3] != len(value):
+            raise BadInput(
+                f"{self} is for images of {len(value)} channels, (N, {len(value)}, H, W); these have the shape "
+                f"{tuple(images.shape)}."
+            )
+        return torch.tensor(value).view(-1, 1, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Labelled images of one shape, and how they become a network's inputs.
+    """Images of one shape, their labels if they have any, and how they become a network's inputs.
 
-    `pixels` (N, C, H, W) is uint8 (0..255), or float32; `labels` int64 (N,), 0 or more; `normalize` maps
-    float32 images (0..1 if they were uint8) to inputs of the same batch size. Raises BadInput.
+    `pixels` (N, C, H, W) is uint8 (0..255), or float32; `labels` int64 (N,), 0 or more, or None; `normalize`
+    maps float32 images (0..1 if they were uint8) to inputs of the same batch size. Raises BadInput.
     """
 
     pixels: Tensor
-    labels: Tensor
+    labels: Tensor | None
     normalize: Callable[[Tensor], Tensor]
 
     def __post_init__(self) -> None:
         _check_pixels(self.pixels)
-        _check_labels(self.labels, len(self.pixels))
+        if self.labels is not None:
+            _check_labels(self.labels, len(self.pixels))
         if not callable(self.normalize):
             raise BadInput(
                 f"normalize is a {type(self.normalize).__name__}; expected a function that maps images in "
@@ -52,10 +77,16 @@ class Images:
             )
 
     def __repr__(self) -> str:
-        return f"<{len(self)} labelled images of shape {tuple(self.pixels.shape[1:])}>"
+        kind = "labelled images" if self.labelled else "images without labels"
+        return f"<{len(self)} {kind} of shape {tuple(self.pixels.shape[1:])}>"
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.pixels)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the right classes are known."""
+        return self.labels is not None
 
     def inputs(self, rows: slice | Tensor = slice(None)) -> Tensor:
         """Normalised inputs float32 (rows, C, H, W) of a slice, or of a tensor of positions."""
@@ -66,16 +97,18 @@ class Images:
     def subset(self, count: int) -> "Images":
         """The first `count` images (all, if there are fewer). Raises BadInput for a count below 1."""
         require_whole("The number of images in a subset", count, 1)
-        return (
-            self if count >= len(self) else Images(self.pixels[:count], self.labels[:count], self.normalize)
-        )
+        if count >= len(self):
+            return self
+        labels = None if self.labels is None else self.labels[:count]
+        return Images(self.pixels[:count], labels, self.normalize)
 
     @cached_property
     def key(self) -> str:
         """Content key of pixels, labels and what `normalize` does to a ramp from 0 to 1."""
         shape = self.pixels.shape[1:]
         ramp = self.normalize(torch.linspace(0, 1, shape.numel()).view(1, *shape))
-        return content_key(self.pixels.numpy(), self.labels.numpy(), ramp.detach().numpy())
+        labels = None if self.labels is None else self.labels.numpy()
+        return content_key(self.pixels.numpy(), labels, ramp.detach().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +116,9 @@ class Data:
     """The splits of a data set and the names of its classes (label i is `classes[i]`).
 
     `train` images are for calibration, BN statistics and training only; the sliders look at `explore`
-    images; `final` images are for an explicit final check. Without `train` there is no recovery.
+    images; `final` images are for an explicit final check. Without `train` there is no recovery. Without
+    labels a network is judged by how often it agrees with the dense one. Raises BadInput if only one of
+    explore and final images has labels.
     """
 
     name: str
@@ -91,6 +126,28 @@ class Data:
     train: Images | None
     explore: Images
     final: Images | None
+
+    def __post_init__(self) -> None:
+        if self.final is not None and self.final.labelled != self.explore.labelled:
+            raise BadInput(
+                "Explore and final images are judged alike, but only one of the two has labels. Give both "
+                "labels or none, or leave the final images out: final=None."
+            )
+
+
+def _listed(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return (value,) if isinstance(value, float) else value
+
+
+def _per_channel(name: str, value: object) -> float | tuple[float, ...]:
+    """A number as float, several as a tuple of them."""
+    try:
+        each = [float(number) for number in (value if isinstance(value, Iterable) else [value])]  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        each = []
+    if isinstance(value, str) or not each or not all(math.isfinite(number) for number in each):
+        raise BadInput(f"{name} is {value!r}; expected a number, or one number per channel.")
+    return tuple(each) if isinstance(value, Iterable) else each[0]
 
 
 def _check_pixels(pixels: Tensor) -> None:

@@ -1,6 +1,7 @@
-"""What a user may pass as data, turned into Images and Data: tensors, Dataset, DataLoader, or ours."""
+"""What a user may pass as data, turned into Images and Data: tensors, Dataset, DataLoader, a folder, or ours."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -8,21 +9,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from explorer.data.folders import image_folder
 from explorer.data.images import Data, Images, Split, identity
+from explorer.data.pictures import Crop, as_crop, as_pixels
 from explorer.errors import BadInput, require_name
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-DataSource = Data | Images | tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any]
+DataSource = Data | Images | tuple[Tensor, Tensor] | Tensor | Dataset[Any] | DataLoader[Any] | str | Path
 
 ACCEPTED = (
     "Accepted: a pair of tensors (images (N, C, H, W), labels (N,)), a torch Dataset or DataLoader of "
-    "(image, label), or explorer.data's Images or Data."
+    "(image, label), an image folder, or explorer.data's Images or Data; and images without labels, as a tensor "
+    "or a Dataset of them."
 )
 
 
 def as_images(data: DataSource, split: Split) -> Images:
-    """The images of `split` of a Data; any other source as it is, its float images taken as inputs already.
+    """The images of `split` of a Data or folder; any other source as it is, float images taken as inputs already.
 
     uint8 images are divided by 255. Raises BadInput for a split that is missing, an empty data set, wrong
     shapes or dtypes, NaN, and labels out of range.
@@ -30,15 +34,17 @@ def as_images(data: DataSource, split: Split) -> Images:
     require_name("split", split, SPLITS)
     if isinstance(data, Images):
         return data
+    if isinstance(data, str | Path):
+        data = image_folder(data)
     if not isinstance(data, Data):
-        return Images(*_collected(data), identity)
+        return Images(*_collected(data, None), identity)
     images: Images | None = getattr(data, split)
     if images is None:
         raise BadInput(
             f"{data.name} has no {split} images, and they are needed here. Pass data = explorer.data.Data("
             f"..., {split}=Images(...), ...)."
         )
-    if (most := int(images.labels.max())) >= len(data.classes):
+    if images.labels is not None and (most := int(images.labels.max())) >= len(data.classes):
         raise BadInput(
             f"Label {most} among the {split} images of {data.name} is out of range: it has "
             f"{len(data.classes)} classes, so labels go from 0 to {len(data.classes) - 1}."
@@ -47,12 +53,16 @@ def as_images(data: DataSource, split: Split) -> Images:
 
 
 def as_data(
-    data: DataSource, normalize: Callable[[Tensor], Tensor] | None = None, name: str = "your data"
+    data: DataSource,
+    normalize: Callable[[Tensor], Tensor] | None = None,
+    name: str = "your data",
+    size: int | tuple[int, int] | Crop | None = None,
 ) -> Data:
-    """A Data as it is; any other source as the explore images of a Data without training and final images.
+    """A Data as it is, a folder as `image_folder` reads it; any other source as the explore images of a Data.
 
     `normalize` maps the source's images to inputs (None: they are inputs); Images and Data have their own.
-    Raises BadInput as `as_images` does.
+    `size` is what pictures of a folder, or PIL pictures of a Dataset, are resized and cropped to, as
+    `image_folder` takes it; tensors stay as they are. Raises BadInput as `as_images` does.
     """
     if isinstance(data, Data | Images) and normalize is not None:
         raise BadInput(
@@ -61,8 +71,13 @@ def as_data(
         )
     if isinstance(data, Data):
         return data
-    explore = data if isinstance(data, Images) else Images(*_collected(data), normalize or identity)
-    return Data(name, _class_names(data, int(explore.labels.max()) + 1), None, explore, None)
+    if isinstance(data, str | Path):
+        return image_folder(data, size, normalize)
+    explore = (
+        data if isinstance(data, Images) else Images(*_collected(data, as_crop(size)), normalize or identity)
+    )
+    count = 0 if explore.labels is None else int(explore.labels.max()) + 1
+    return Data(name, _class_names(data, count), None, explore, None)
 
 
 def _class_names(data: object, count: int) -> tuple[str, ...]:
@@ -73,8 +88,10 @@ def _class_names(data: object, count: int) -> tuple[str, ...]:
     return tuple(str(label) for label in range(count))
 
 
-def _collected(data: object) -> tuple[Tensor, Tensor]:
-    """All images and labels of a source on the CPU: uint8 or float32 (N, C, H, W), int64 (N,)."""
+def _collected(data: object, crop: Crop | None) -> tuple[Tensor, Tensor | None]:
+    """All images and labels of a source on the CPU: uint8 or float32 (N, C, H, W), int64 (N,) or None."""
+    if isinstance(data, Tensor | np.ndarray):
+        return _as_pixels(_from_array(data) if isinstance(data, np.ndarray) else data), None
     if isinstance(data, tuple | list) and len(data) == 2:
         images, labels = (_from_array(x) if isinstance(x, np.ndarray) else x for x in data)
         return _as_pixels(images), _as_labels(labels)
@@ -83,10 +100,10 @@ def _collected(data: object) -> tuple[Tensor, Tensor]:
     # Shuffling and random transforms must not move the user's random numbers.
     with torch.random.fork_rng(devices=[]):
         if isinstance(data, DataLoader):
-            parts = [_pair(item, "batch", place) for place, item in enumerate(data)]
+            parts = [_pair(item, "batch", place, crop) for place, item in enumerate(data)]
             join: Callable[[list[Tensor]], Tensor] = torch.cat
         else:
-            parts = [_pair(item, "item", place) for place, item in enumerate(_items(data))]
+            parts = [_pair(item, "item", place, crop) for place, item in enumerate(_items(data))]
             join = torch.stack
     if not parts:
         raise BadInput("The data set is empty: it must have at least one image.")
@@ -98,7 +115,12 @@ def _collected(data: object) -> tuple[Tensor, Tensor]:
                 f"Images must have one shape, but number {place} has {tuple(image.shape)} and the first "
                 f"{tuple(pixels[0].shape)}. Resize or crop them in the data set's transform."
             )
-    return _as_pixels(join(list(pixels))), _as_labels(join(list(labels)))
+    known = [label for label in labels if label is not None]
+    if known and len(known) < len(labels):
+        raise BadInput(
+            f"{len(known)} of {len(labels)} items of the data have a label, the others none. Give all of them one."
+        )
+    return _as_pixels(join(list(pixels))), _as_labels(join(known)) if known else None
 
 
 def _items(data: Dataset[Any]) -> Iterable[Any]:
@@ -111,20 +133,33 @@ def _items(data: Dataset[Any]) -> Iterable[Any]:
     return (data[place] for place in range(count))
 
 
-def _pair(item: Any, kind: str, place: int) -> tuple[Tensor, Tensor]:
-    if not isinstance(item, tuple | list) or len(item) != 2:
+def _pair(item: Any, kind: str, place: int, crop: Crop | None) -> tuple[Tensor, Tensor | None]:
+    """Image and label of an item or batch: (image, label), (image,) or the image alone."""
+    parts = item if isinstance(item, tuple | list) else (item,)
+    if len(parts) not in (1, 2):
         raise BadInput(
-            f"{kind.capitalize()} {place} of the data is a {type(item).__name__}, not (image, label)."
+            f"{kind.capitalize()} {place} of the data is a {type(item).__name__} of {len(parts)}, not (image, "
+            "label) or an image."
         )
-    image, label = item
+    image, label = parts[0], parts[1] if len(parts) == 2 else None
+    if kind == "item" and _is_picture(image):
+        image = as_pixels(image, crop)
     if not isinstance(image, Tensor):
         raise BadInput(
             f"The image of {kind} {place} is a {type(image).__name__}, not a tensor. Give the data set "
             "a transform to tensors, such as torchvision.transforms.ToTensor()."
         )
+    if label is None:
+        return image, None
     if not isinstance(label, int | Tensor | np.integer):
         raise BadInput(f"The label of {kind} {place} is a {type(label).__name__}, not a class number.")
     return image, torch.as_tensor(label)
+
+
+def _is_picture(image: object) -> bool:
+    from PIL.Image import Image
+
+    return isinstance(image, Image)
 
 
 def _from_array(array: np.ndarray) -> Tensor:

@@ -2,30 +2,19 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import nn
 
 from explorer.data import Data
-from explorer.evaluate.estimates import Check, as_module, nothing, predicted_by_batch, weights_key
+from explorer.evaluate.estimates import Check, Judge, Judged, as_module, nothing, weights_key
 from explorer.evaluate.folding import fold
 from explorer.evaluate.memo import Memo
 from explorer.evaluate.recovery import TrainingStep, norms_with_statistics, recover
 from explorer.surgery import shrink as surgery_shrink
-from explorer.values import (
-    Bools,
-    ChannelGraph,
-    Classes,
-    Estimate,
-    Plan,
-    Recovery,
-    State,
-    full_plan,
-    read_only,
-)
+from explorer.values import ChannelGraph, Estimate, Plan, Recovery, State, full_plan
 from explorer.zoo.network import Network
 
 FINISHED = 256  # states whose outcome is remembered: three bytes per explore image each
@@ -39,18 +28,10 @@ def unnoticed(_step: object) -> None:
     """The progress callback that tells nobody."""
 
 
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """All there is to know of an evaluated state: the last estimate, and of the explore images (N,) which
-    were right and what they were taken for (top-1 class)."""
-
-    estimate: Estimate
-    right: Bools
-    predicted: Classes
-
-
 class LiveEvaluation:
     """Accuracies of one network's plans on the explore images, remembered by state.
+
+    Without labels, how often they agree with the network as it is (see `Judge`).
 
     `estimates` is for one worker thread; all else may be called from any. The model is
     not changed, and must not be changed meanwhile.
@@ -66,19 +47,25 @@ class LiveEvaluation:
         self._model, self._graph, self._data, self._shrink = as_module(model), graph, data, shrink
         self._has_statistics = bool(norms_with_statistics(self._model))
         self._weights_key = weights_key(model)
-        self._finished: Memo[Finished] = Memo(FINISHED)
+        self._finished: Memo[Judged] = Memo(FINISHED)
         self._trained: Memo[nn.Module] = Memo(TRAINED)
         self._recent: Memo[nn.Module] = Memo(RECENT)
 
     def available(self, recovery: Recovery) -> tuple[Recovery, str]:
         """The recovery that can be done and, if it is another, why.
 
-        Without training images there is none, and without batch norm no statistics are re-estimated.
+        Without training images there is none, without their labels no training, and without batch norm no
+        statistics are re-estimated.
         """
         if recovery != Recovery() and self._data.train is None:
             return Recovery(), (
                 f"{self._data.name} has no training images, so nothing is done to the weights after cutting "
                 f"(asked for: {recovery.label})."
+            )
+        if recovery.epochs and self._data.train is not None and not self._data.train.labelled:
+            return self.available(replace(recovery, epochs=0))[0], (
+                f"The training images of {self._data.name} have no labels, so the network is not trained after "
+                f"cutting (asked for: {recovery.label})."
             )
         if recovery.bn and not self._has_statistics:
             return replace(recovery, bn=False), (
@@ -86,6 +73,15 @@ class LiveEvaluation:
                 f"re-estimated after cutting (asked for: {recovery.label})."
             )
         return recovery, ""
+
+    @cached_property
+    def _judge(self) -> Judge:
+        explore = self._data.explore
+        return Judge(explore, None if explore.labelled else self._folded(self._model))
+
+    def _folded(self, network: nn.Module) -> nn.Module:
+        with torch.inference_mode():
+            return fold(network, self._graph.folds)
 
     @cached_property
     def _dense(self) -> Plan:
@@ -121,25 +117,18 @@ class LiveEvaluation:
         if (finished := self._finished.get(key)) is not None:
             yield finished.estimate
             return
-        network = self._recovered(plan, recovery, check, progress, seed)
-        check()
-        with torch.inference_mode():
-            network = fold(network, self._graph.folds)
-        images = self._data.explore
-        labels = images.labels.numpy()
-        predicted = np.empty(len(images), dtype=np.int16)
-        seen = 0
-        for part in predicted_by_batch(network, images, check=check):
-            predicted[seen : seen + len(part)] = part
-            seen += len(part)
-            right = predicted[:seen] == labels[:seen]
-            estimate = Estimate(key, int(np.count_nonzero(right)), seen, len(images))
-            if estimate.done:
-                self._finished.put(key, Finished(estimate, read_only(right), read_only(predicted)))
-            yield estimate
+        network = self._judge.dense
+        if network is None or plan != self._dense or self.available(recovery)[0] != Recovery():
+            recovered = self._recovered(plan, recovery, check, progress, seed)
+            check()
+            network = self._folded(recovered)
+        for judged in self._judge.judge(network, key, check=check):
+            if judged.estimate.done:
+                self._finished.put(key, judged)
+            yield judged.estimate
 
-    def outcome(self, plan: Plan, recovery: Recovery, seed: int = 0) -> Finished | None:
-        """The last estimate and which images were right, if the state was evaluated to the end; else None."""
+    def outcome(self, plan: Plan, recovery: Recovery, seed: int = 0) -> Judged | None:
+        """What the state said of the explore images, if it was evaluated to the end; else None."""
         return self._finished.get(self.state(plan, recovery, seed).key)
 
     def is_trained(self, plan: Plan, recovery: Recovery, seed: int = 0) -> bool:

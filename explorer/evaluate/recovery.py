@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -102,6 +102,7 @@ def train(
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     _require_trainable(model, trained, images, epochs)
+    all_labels = require_trainable(images)
     optimizer = torch.optim.SGD(
         [
             {"params": [p for p in trained if p.dim() > 1], "weight_decay": WEIGHT_DECAY},
@@ -124,7 +125,7 @@ def train(
             step += 1
             with _borrowed_rng(step_seed), torch.inference_mode(False), torch.enable_grad():
                 logits = forward(model, images.inputs(rows))
-                labels = images.labels[rows]
+                labels = all_labels[rows]
                 require_labels(labels, logits)
                 loss = cross_entropy(logits, labels)
                 if not math.isfinite(loss.item()):
@@ -151,11 +152,12 @@ def recover(
 ) -> nn.Module:
     """A copy in eval mode with BN statistics re-estimated (`bn`), then trained for `epochs`.
 
-    Uses the training images of a Data; any other source of labelled images is taken as training images.
+    Uses the training images of a Data; any other source of images is taken as training images. Re-estimation
+    needs no labels, training does.
     `progress` gets every TrainingStep. `stop` is called before every batch: returning True ends the work with
     Interrupted, and what it raises passes through. The model passed, its mode and the global random state
-    stay as they are. Same seed, same result. Raises BadInput without training images, ExplorerError when the
-    loss is no longer finite.
+    stay as they are. Same seed, same result. Raises BadInput without the training images or labels, and
+    ExplorerError when the loss is no longer finite.
     """
     source = as_module(model)
     with torch.inference_mode(False):  # else the copy's weights could never be trained
@@ -194,6 +196,16 @@ def _training_images(data: DataSource | None) -> Images:
 def _require_two(images: Images, what: str) -> None:
     if len(images) < 2:
         raise BadInput(f"{what} need at least 2 training images, got {len(images)}: pass more.")
+
+
+def require_trainable(images: Images) -> Tensor:
+    """The labels of training images; raises BadInput if they have none."""
+    if images.labels is None:
+        raise BadInput(
+            "Training needs labels, and these training images have none. Pass labelled ones, or only re-estimate "
+            "the statistics of batch norm, which needs images alone."
+        )
+    return images.labels
 
 
 def _require_trainable(model: nn.Module, trained: list[nn.Parameter], images: Images, epochs: int) -> None:

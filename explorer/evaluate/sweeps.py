@@ -1,5 +1,7 @@
 """Many plans in a row: what each group is worth alone, and what plans without any insight would have given.
 
+Of images without labels all accuracies here are agreements with the dense network (see `Judge`).
+
 Both are controls for the eye, on a part of the explore images and never with training, so that a sweep takes
 seconds. Accuracies of a sweep are to be compared with each other: all are over the same images.
 """
@@ -32,8 +34,8 @@ def _estimator(
     """(accuracy of a plan, what can be done of a recovery), on the first `images` explore images, never trained."""
     if not isinstance(data, Data):
         raise BadInput(
-            f"A sweep needs labelled images as explorer.data.Data, not {type(data).__name__}: load the network "
-            "with data, and pass network.data."
+            f"A sweep needs images as explorer.data.Data, not {type(data).__name__}: load the network with data, and "
+            "pass network.data."
         )
     live = LiveEvaluation(model, graph, replace(data, explore=data.explore.subset(images)))
 

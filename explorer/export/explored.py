@@ -1,6 +1,6 @@
 """What of a session goes into files: its state at one moment, and every file that can be made of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ from explorer.export.html_report import html_report
 from explorer.export.picture import bars, captions, image_name, svg
 from explorer.export.replay import replay_script, replay_session
 from explorer.export.report import Report, make_report
-from explorer.export.writing import export
+from explorer.export.writing import Say, check_formats, export
 from explorer.records import FinalCheck, Moment, Visit
 from explorer.surgery import prove
 from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Recovery, Request, State
@@ -124,12 +124,20 @@ class Explored:
 # ---- files -----------------------------------------------------------------------------------------------
 
 
-def write_network(folder: Path, session: SessionLike, progress: Progress = unnoticed) -> list[Path]:
-    """The smaller network as four files, as the command `prune` writes them. Raises as `export` does."""
+def write_network(
+    folder: Path,
+    session: SessionLike,
+    progress: Progress = unnoticed,
+    formats: Collection[str] = ("network",),
+    say: Say = unnoticed,
+) -> list[Path]:
+    """The smaller network as the files of `formats`. Takes and raises what `export` does."""
+    check_formats(formats)  # before the work, not after it
     explored, model = _with_weights(session, progress)
     report = explored.report(model, progress)
     progress("writing")
-    return list(export(folder, explored.network, explored.graph, explored.plan, model, report).values())
+    parts = explored.network, explored.graph, explored.plan, model, report
+    return list(export(folder, *parts, formats=formats, say=say).values())
 
 
 def write_html(path: Path, session: SessionLike, progress: Progress = unnoticed) -> Path:

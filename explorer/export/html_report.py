@@ -12,7 +12,9 @@ from explorer.export.report import Report
 from explorer.export.table import (
     HEAD,
     accuracy_text,
+    counted,
     definitions,
+    divergence_text,
     latency_remarks,
     latency_text,
     proof_text,
@@ -84,10 +86,12 @@ def _facts(report: Report) -> Iterator[str]:
     dense, now = report.dense, report.now
     if now.explore is not None and dense.explore is not None:
         yield _fact(
-            "Accuracy",
+            counted(now.explore).capitalize(),
             f"{100 * now.explore.accuracy:.1f} %",
             f"{100 * now.explore.low:.1f} to {100 * now.explore.high:.1f}; dense {accuracy_text(dense.explore)}",
         )
+        if now.explore.divergence is not None:
+            yield _fact("Divergence", divergence_text(now.explore), "from the dense network's probabilities")
     for name, part, whole in (
         ("MACs", now.cost.macs, dense.cost.macs),
         ("Parameters", now.cost.params, dense.cost.params),
@@ -104,16 +108,21 @@ def _fact(name: str, number: str, beside: str) -> str:
 def _visited(visits: Sequence[Visit], dense: Cost, at: int | None) -> list[str]:
     if not visits:
         return []
+    first = visits[0].estimate
+    labelled = first.counts == "accuracy"
+    second, these = (
+        ("correct", "Accuracies are") if labelled else ("divergence", "Agreement and divergence are")
+    )
     return _section(
         "Visited states",
         _figure(tradeoff.svg(visits, dense, at)),
         _table(
-            ("state", "after cutting", "accuracy", "correct", "MACs", "parameters", "from", "asked for"),
+            ("state", "after cutting", counted(first), second, "MACs", "parameters", "from", "asked for"),
             (_visit(visit, dense, visit.number == at) for visit in visits),
         ),
         *_paragraphs(*_timed(visits)),
         *_paragraphs(
-            f"Accuracies are of the {visits[0].estimate.of:,} explore images, counted with batch norm folded "
+            f"{these} of the {first.of:,} explore images, counted with batch norm folded "
             "into the convolutions: an image between two classes may fall the other way in the table above."
         ),
     )
@@ -125,7 +134,7 @@ def _visit(visit: Visit, dense: Cost, here: bool) -> Cells:
         f"{name} (this one)" if here else name,
         visit.recovery.label,
         accuracy_text(visit.estimate),
-        f"{visit.estimate.correct:,}",
+        divergence_text(visit.estimate) or f"{visit.estimate.correct:,}",
         f"{visit.cost.macs:,} ({100 * visit.cost.macs / (dense.macs or 1):.1f} %)",
         f"{visit.cost.params:,} ({100 * visit.cost.params / (dense.params or 1):.1f} %)",
         "" if visit.parent is None else f"{visit.parent}",
@@ -158,7 +167,7 @@ def _timed(visits: Sequence[Visit]) -> Iterator[str]:
 def _final(network: Network, checks: Sequence[FinalCheck], dense: Cost) -> Iterator[str]:
     """The looks at the final images: how many there were belongs to what they say."""
     if network.data is None or network.data.final is None:
-        yield from _paragraphs("There are no final images: every accuracy here guided the search for it.")
+        yield from _paragraphs("There are no final images: every number here guided the search for it.")
         return
     if not checks:
         yield from _paragraphs("Nobody has looked at the final images. Explore images guided the search.")
@@ -168,7 +177,7 @@ def _final(network: Network, checks: Sequence[FinalCheck], dense: Cost) -> Itera
         "leads to another choice makes them less final."
     )
     yield _table(
-        ("look", "after cutting", "MACs", "accuracy now", "accuracy dense"),
+        ("look", "after cutting", "MACs", f"{counted(checks[0].now)} now", "dense"),
         (
             (
                 f"{check.number}",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from explorer.export.drawing import picture, rect, text, titled
-from explorer.export.table import accuracy_text
+from explorer.export.table import accuracy_text, counted
 from explorer.values import ChannelGraph, Cost, Estimate, Layer, Plan, Recovery
 from explorer.zoo import Network
 
@@ -119,7 +119,8 @@ def captions(
     """Title and subtitle of the picture; `reference` is the dense network's accuracy."""
     subtitle = recovery.label
     if estimate is not None and estimate.seen:
-        subtitle += f": {accuracy_text(estimate)} of {estimate.seen:,} explore images"
+        what = "" if estimate.counts == "accuracy" else f"{counted(estimate)} "
+        subtitle += f": {what}{accuracy_text(estimate)} of {estimate.seen:,} explore images"
         if reference is not None:
             subtitle += f", dense {accuracy_text(reference)}"
     return f"{name}: {share_text(now, dense)}", subtitle

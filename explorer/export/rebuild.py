@@ -12,12 +12,13 @@ def rebuild(
 ) -> nn.Module:
     """Make the dense `model`, in place, the shrunk network that `weights` belong to.
 
-    Every tensor takes the shape and the values that it has in `weights`. `sizes` are the numbers that modules
-    keep of their own size, and that must follow: (module, attribute, tensor, dimension, numerator,
+    Every tensor takes the shape, type and values that it has in `weights`. `sizes` are the numbers that
+    modules keep of their own size, and that must follow: (module, attribute, tensor, dimension, numerator,
     denominator) means attribute = length of the tensor's dimension * numerator / denominator. Raises
     ValueError if `weights` are of another network.
     """
-    places = model.state_dict(keep_vars=True)
+    state = model.state_dict(keep_vars=True)
+    places = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     unknown = [name for name in weights if name not in places]
     if unknown:
         raise ValueError(f"The weights are of another network: {type(model).__name__} has no {unknown[0]}.")

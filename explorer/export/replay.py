@@ -4,14 +4,18 @@ They prove themselves: each prints what it finds, and whether that is what the e
 """
 
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from explorer.allocate import by_hand
 from explorer.costs import cost as cost_of
 from explorer.data.bundled import BundledImages
 from explorer.errors import BadInput
+from explorer.export.definition import imported
 from explorer.graph.checks import check_plan
+from explorer.graph.inputs import as_inputs
 from explorer.records import Visit
 from explorer.values import ChannelGraph, Cost, Estimate, Plan, Recovery, Request
 from explorer.zoo import Network
@@ -68,12 +72,13 @@ for state in STATES:
     small = explorer.shrink(net.model, graph, plan)
     small = explorer.recover(small, net.data, **state["recover"])
     cost = explorer.cost(graph, plan)
-    correct = explorer.evaluate(small, net.data).correct
+    correct = {count}
     found = {found}
     everything.append(found)
     same = "as the explorer showed" if found == shown else f"but the explorer showed {{shown}}"
     print(state["name"], found, same)
 '''
+NAMES = frozenset(re.findall(r"\w+", STATE + SESSION))  # what a constructor must not be called
 FOUND = '{"plan": plan.key, "macs": cost.macs, "params": cost.params, "correct": correct}'
 
 
@@ -89,7 +94,8 @@ def replay_script(
 
     It ends with two dictionaries: `shown` (the plan's key, MACs, parameters and, if `estimate` is complete,
     the correct explore images; else None) and `found`. They are equal where it succeeds. A bundled network
-    on its own images is loaded by name; for any other there are lines such as `model = ...` to fill in.
+    and one of torchvision is loaded by name, one with a constructor is made by it; for images other than the
+    bundled ones, and for other networks, there are lines such as `data = ...` to fill in.
     Raises BadInput for a plan that is not of this graph.
     """
     check_plan(graph, plan)
@@ -115,7 +121,7 @@ def replay_script(
             else "# Nothing is done to the weights after cutting."
         ),
         remark=_comment(f"The explorer showed {estimate}. {FOLDED}" if counted else NOT_COUNTED),
-        count=f"correct = {'explorer.evaluate(small, net.data).correct' if counted else None}",
+        count=f"correct = {_count(network) if counted else None}",
         shown=f"shown = {_literal(_shown(plan, cost, estimate), before=8)}",
         found=FOUND,
     )
@@ -138,8 +144,15 @@ def replay_session(network: Network, graph: ChannelGraph, visits: Sequence[Visit
         load=_loading(network),
         states="".join(_entry(graph, visit) for visit in visits),
         remark=_comment(FOLDED),
+        count=_count(network),
         found=FOUND,
     )
+
+
+def _count(network: Network) -> str:
+    """The expression that counts; images without labels are held against the dense network."""
+    labelled = network.data is None or network.data.explore.labelled
+    return f"explorer.evaluate(small, net.data{'' if labelled else ', dense=net'}).correct"
 
 
 def _cut(graph: ChannelGraph, request: Request) -> dict[str, object]:
@@ -186,31 +199,75 @@ def _entry(graph: ChannelGraph, visit: Visit) -> str:
 # ---- loading ---------------------------------------------------------------------------------------------
 
 
+@dataclass
+class _Lines:
+    """Parts of what makes `net`: further imports, lines before the call, its arguments, and a hint on weights."""
+
+    imports: list[str]
+    before: list[str]
+    arguments: list[str]
+    keywords: list[str]
+    hint: str = ""
+
+
 def _loading(network: Network) -> str:
     """Imports, and the lines that make `net`."""
-    bundled = network.source is not None and network.name in NETWORKS
-    source, data = _literal(network.name) if bundled else "model", network.data
-    lines, arguments, keywords = [], [source], []
-    if not bundled:
-        lines.append("model = ...  # fill in: your network, with the weights that it had in the explorer")
-    if data is not None and not (bundled and isinstance(data.explore, BundledImages)):
+    parts = _network(network)
+    data, inputs = network.data, as_inputs(network.example)
+    if data is not None and not (network.source is not None and isinstance(data.explore, BundledImages)):
         splits = {"train": data.train, "explore": data.explore, "final": data.final}
         counts = ", ".join(f"{len(images):,} {name}" for name, images in splits.items() if images is not None)
-        lines.append("data = ...  # fill in: your images, as you passed them to the explorer")
-        lines += [
-            f"# {line}" for line in textwrap.wrap(f"(It had {counts} images of {data.name}.)", LINE - 2)
+        parts.before.append("data = ...  # fill in: your images, as you passed them to the explorer")
+        parts.before.append(_comment(f"(It had {counts} images of {data.name}.)"))
+        parts.arguments.append("data")
+    torch = []
+    if data is None or tuple(data.explore.inputs(slice(0, 1)).shape) != tuple(inputs[0].shape):
+        zeros = [f"torch.zeros({', '.join(map(str, each.shape))}, dtype={each.dtype})" for each in inputs]
+        parts.keywords.append(f"example={zeros[0] if len(zeros) == 1 else '(' + ', '.join(zeros) + ')'}")
+        torch = ["import torch\n"]
+    said = f"These are not the weights that the explorer had.{parts.hint}"
+    return "\n".join(
+        [
+            *torch,
+            "import explorer",
+            *parts.imports,
+            "",
+            *parts.before,
+            f"net = explorer.load({', '.join([*parts.arguments, *parts.keywords])})",
+            f"if net.weights_key != {_literal(network.weights_key)}:",
+            f"    print({_literal(said)})",
         ]
-        arguments.append("data")
-    shape = tuple(network.example.shape)
-    if data is None or tuple(data.explore.inputs(slice(0, 1)).shape) != shape:
-        keywords.append(f"example=torch.zeros({', '.join(map(str, shape))}, dtype={network.example.dtype})")
-    lines.append(f"net = explorer.load({', '.join([*arguments, *keywords])})")
-    lines += [
-        f"if net.weights_key != {_literal(network.weights_key)}:",
-        '    print("These are not the weights that the explorer had.")',
-    ]
-    imports = "import torch\n\nimport explorer" if keywords else "import explorer"
-    return "\n".join([imports, "", *lines])
+    )
+
+
+def _network(network: Network) -> _Lines:
+    """By name, by its constructor, or to be filled in."""
+    untrained = [] if network.trained else ["weights=None"]
+    if network.source is not None and network.name in NETWORKS:
+        return _Lines([], [], [_literal(network.name)], untrained)
+    if _is_torchvisions(network):
+        hint = " They may be of a file: load(..., weights=path)."
+        return _Lines([], [], [_literal(network.name)], untrained, hint)
+    if network.constructor is not None:
+        dense = imported(network.constructor, NAMES)
+        before = [
+            f"model = {dense.make}",
+            'weights = "default"  # those that it is made with; or the path of a file that has others',
+        ]
+        hint = " Name the file that has them in `weights`."
+        return _Lines(list(dense.imports), before, ["model"], ["weights=weights"], hint)
+    return _Lines(
+        [],
+        ["model = ...  # fill in: your network, with the weights that it had in the explorer"],
+        ["model"],
+        [],
+    )
+
+
+def _is_torchvisions(network: Network) -> bool:
+    """Whether `explorer.load` makes this network by its name."""
+    made = network.constructor
+    return made is not None and (made.module, made.name) == ("torchvision.models", network.name)
 
 
 # ---- Python as text --------------------------------------------------------------------------------------

@@ -13,6 +13,10 @@ from explorer.zoo import Network
 BATCHES = (1, 64)
 DEFINITIONS = {
     "accuracy": "share of images whose top-1 class is the label, with its 95 % (Wilson) interval",
+    "agreement": "share of images, which have no labels, whose top-1 class is the dense network's, with its 95 % "
+    "(Wilson) interval; the dense network agrees with itself by definition",
+    "divergence": "mean over the images of KL(dense || now), from the dense network's class probabilities (softmax of "
+    "the logits) to those of the network now, in nats",
     "macs": "multiply-adds of convolutions, linear layers and matrix products for one image, padding taps "
     "counted; bias, batch norm, activations and pooling are not",
     "params": "elements of the parameters, tied ones once",
@@ -62,9 +66,9 @@ def make_report(
     explicit check. Raises what evaluate and measure_latency raise.
     """
     models, data = (network.model, model), network.data
-    explore = [None if data is None else evaluate(each, data, "explore") for each in models]
+    explore = [None if data is None else evaluate(each, data, "explore", network) for each in models]
     looks = final and data is not None and data.final is not None
-    last = [evaluate(each, data, "final") if looks else None for each in models]
+    last = [evaluate(each, data, "final", network) if looks else None for each in models]
     # One batch size after the other, so that what else the machine does falls on both networks alike.
     timed = [[measure_latency(each, network.example, batch) for each in models] for batch in batches]
     costs = (cost(graph), cost(graph, plan))

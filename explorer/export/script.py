@@ -1,73 +1,75 @@
-"""The Python file that rebuilds a shrunk network: it needs torch and safetensors only.
+"""The Python file that rebuilds a shrunk network: it needs torch only, and a user's network its own module.
 
-It carries the source of the network's class, the sizes that modules keep of themselves, the functions of
-`rebuild.py`, and where blocks were removed the layers of `emptied.py`. All widths come from the weights file
-beside it, so the two cannot disagree.
+It carries the source of a bundled network's class or imports the constructor of a user's, and carries the
+sizes that modules keep of themselves, the functions of `reader.py` and `rebuild.py`, and where blocks were
+removed the layers of `emptied.py`. All widths come from the weights file beside it, so the two cannot disagree.
 """
 
 import ast
 import inspect
-import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
 
 from explorer import emptied
 from explorer.data import Normalize
-from explorer.errors import BadInput, ExplorerError
-from explorer.export import rebuild
+from explorer.export import reader, rebuild
+from explorer.export.definition import Definition, carried, definition, import_block
 from explorer.export.report import Report
 from explorer.export.table import accuracy_text
-from explorer.values import ChannelGraph
+from explorer.graph.inputs import as_inputs
+from explorer.values import ChannelGraph, Estimate
 from explorer.zoo import Network
 
-LIBRARIES = ("torch", "safetensors")
 LINE = 110
+LISTED_CLASSES = 20
 IMPORTS = (
     "import torch",
     "from pathlib import Path",
-    "from safetensors.torch import load_file",
     "from torch import Tensor",
     "from torch import nn",
 )
+OWN_NAMES = ("INPUT_SHAPE", "INPUT_SHAPES", "MEAN", "SIZES", "STD", "WEIGHTS", "load", "main", "normalize")
 ABOUT = """\
 {name} with {share:.1f} % of its MACs and {params:,} of {of:,} parameters. Made by Pruning Explorer.
 
     python {module}.py          prints its size and runs it once
     from {module} import load   load() gives the network in eval mode, ready to use or to train on
 
-It needs torch and safetensors, and {weights} beside this file.
+{needs}
 
 {facts}
 
-How it works: {cls} is the class of the dense network, as it was written. The tensors in the weights
-file are smaller. `rebuild` puts them in their places and corrects the numbers that modules keep of their
-own size (SIZES); forward() needs no change.
+{how}
 """
+HOW = (
+    "How it works: {cls} is the class of the dense network, as it was written. The tensors in the weights file "
+    "are smaller. `rebuild` puts them in their places and corrects the numbers that modules keep of their own "
+    "size (SIZES); forward() needs no change."
+)
+HOW_IMPORTED = (
+    "How it works: {make} makes the dense network. The tensors in the weights file are smaller. `rebuild` puts "
+    "them in their places and corrects the numbers that modules keep of their own size (SIZES); forward() needs "
+    "no change."
+)
 SCRIPT = '''\
 """{about}"""
 
 {imports}
 
 WEIGHTS = Path(__file__).with_name("{weights}")
-INPUT_SHAPE = {shape}
+{shape}
 {normalize}
 
-# The dense network.
-{network_about}
-
-
-{network}
-
-
-# What modules keep of their own size. A row (module, attribute, tensor, dimension, numerator, denominator)
+{network}# What modules keep of their own size. A row (module, attribute, tensor, dimension, numerator, denominator)
 # means: attribute = length of the tensor's dimension * numerator / denominator.
 SIZES = [
 {sizes}]
 
 
-{rebuild}
+{carried}
 
 
 def load(path: str | Path = WEIGHTS) -> nn.Module:
@@ -80,8 +82,9 @@ def main() -> None:
     model = load()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     with torch.inference_mode():
-        logits = model({image})
-    print(f"{{parameters:,}} parameters; logits of one input: {{tuple(logits.shape)}}")
+        logits = model({zeros})
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    print(f"{{parameters:,}} parameters; logits of one input: {{shape}}")
 
 
 if __name__ == "__main__":
@@ -89,90 +92,15 @@ if __name__ == "__main__":
 '''
 
 
-@dataclass(frozen=True)
-class Definition:
-    """How the script comes by the dense class: lines of import, source to carry, expression that makes it."""
-
-    imports: tuple[str, ...]
-    source: str
-    about: str
-    make: str
+NETWORK = """\
+# The dense network.
+{about}
 
 
-def embedded(network: Network) -> Definition:
-    """The definition of a bundled network: the source of its file. Raises BadInput for another network."""
-    name = type(network.model).__name__
-    if network.source is None:
-        raise BadInput(
-            f"The class {name} cannot be written into a Python file: only networks that ship with the "
-            "explorer can be exported so far. Keep your module's source and save network.state_dict()."
-        )
-    return _definition(Path(network.source).read_text(encoding="utf-8"), f"{name}()")
+{source}
 
 
-def _definition(text: str, make: str) -> Definition:
-    """Split a module's source into its docstring, its imports and the rest."""
-    tree = ast.parse(text)
-    head = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            _require_allowed(node)
-    start = max((node.end_lineno or 0 for node in [*head, *_docstring(tree)]), default=0)
-    source = "\n".join(text.splitlines()[start:]).strip("\n")
-    about = (ast.get_docstring(tree) or "").partition("\n")[0]
-    return Definition(tuple(_single_imports(head)), source, about, make)
-
-
-def _single_imports(nodes: Iterable[ast.Import | ast.ImportFrom]) -> Iterator[str]:
-    """Lines that import one name each."""
-    for node in nodes:
-        for alias in node.names:
-            if isinstance(node, ast.Import):
-                yield ast.unparse(ast.Import([alias]))
-            else:
-                yield ast.unparse(ast.ImportFrom(node.module, [alias], 0))
-
-
-def _docstring(tree: ast.Module) -> list[ast.stmt]:
-    return tree.body[:1] if ast.get_docstring(tree) is not None else []
-
-
-def _require_allowed(node: ast.Import | ast.ImportFrom) -> None:
-    relative = isinstance(node, ast.ImportFrom) and node.level > 0
-    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-    for name in names:
-        top = name.partition(".")[0]
-        if relative or not (top in LIBRARIES or top in sys.stdlib_module_names):
-            raise ExplorerError(
-                f"The network's source imports {'.' if relative else ''}{name}; an exported file may import "
-                f"{', '.join(LIBRARIES)} and Python's own modules only."
-            )
-
-
-def _import_block(lines: Iterable[str]) -> str:
-    """Sorted and merged: Python's own modules, then the others; `import x` before `from x import y`."""
-    plain: set[str] = set()
-    members: dict[str, set[str]] = {}
-    for line in lines:
-        if line.startswith("import "):
-            plain.add(line)
-        else:
-            module, _, name = line.removeprefix("from ").partition(" import ")
-            members.setdefault(module, set()).add(name)
-    froms = {module: f"from {module} import {', '.join(sorted(names))}" for module, names in members.items()}
-    blocks = []
-    for own in (True, False):
-        block = [line for line in sorted(plain) if (_top(line.split()[1]) in sys.stdlib_module_names) is own]
-        block += [
-            line for module, line in sorted(froms.items()) if (_top(module) in sys.stdlib_module_names) is own
-        ]
-        if block:
-            blocks.append("\n".join(block))
-    return "\n\n".join(blocks)
-
-
-def _top(module: str) -> str:
-    return module.partition(".")[0]
+"""
 
 
 def sizes(graph: ChannelGraph) -> list[tuple[str, str, str, int, int, int]]:
@@ -192,46 +120,87 @@ def _table(rows: Iterable[tuple[str, str, str, int, int, int]]) -> str:
 
 
 def _inputs(network: Network) -> tuple[str, str]:
-    """What the inputs are, in words; and the constants and function that make them of images."""
-    shape = f"float32 (N, {', '.join(str(side) for side in network.example.shape[1:])})"
+    """What the inputs are, in words; and the constants and the function that make them of images."""
+    inputs = as_inputs(network.example)
+    shapes = "; ".join(
+        f"{str(each.dtype).removeprefix('torch.')} (N, {', '.join(str(side) for side in each.shape[1:])})"
+        for each in inputs
+    )
     rule = network.normalize
-    if not isinstance(rule, Normalize):
-        return f"{shape}, normalised as in training", ""
+    if not isinstance(rule, Normalize) or len(inputs) > 1:
+        return f"{shapes}, as in training", ""
+    mean, std = rule.mean, rule.std
+    if isinstance(mean, float) and isinstance(std, float):
+        constants, shown = f"MEAN, STD = {mean!r}, {std!r}", f"(pixel - {mean:g}) / {std:g}"
+    else:
+        constants = f"MEAN = {_per_channel(mean)}\nSTD = {_per_channel(std)}"
+        shown = f"(pixel - {_shown(mean)}) / {_shown(std)} per channel"
     code = (
-        f"MEAN, STD = {rule.mean!r}, {rule.std!r}\n\n\n"
+        f"{constants}\n\n\n"
         "def normalize(images: Tensor) -> Tensor:\n"
         '    """Images in [0, 1] -> inputs."""\n'
         "    return (images - MEAN) / STD\n"
     )
-    return f"{shape}: pixels in [0, 1], then (pixel - {rule.mean:g}) / {rule.std:g}", code
+    return f"{shapes}: pixels in [0, 1], then {shown}", code
 
 
-def _about(network: Network, report: Report, weights: str, inputs: str, removed: Sequence[str]) -> str:
+def _per_channel(value: float | tuple[float, ...]) -> str:
+    return repr(value) if isinstance(value, float) else f"torch.tensor({list(value)}).view(-1, 1, 1)"
+
+
+def _shown(value: float | tuple[float, ...]) -> str:
+    return f"{value:g}" if isinstance(value, float) else f"({', '.join(f'{each:g}' for each in value)})"
+
+
+def _shapes(inputs: Sequence[Tensor]) -> tuple[str, str]:
+    """The constant with the shapes of one example, and the expressions of zeros of them."""
+    dtypes = ["" if each.dtype == torch.float32 else f", dtype={each.dtype}" for each in inputs]
+    shapes = [tuple(each.shape[1:]) for each in inputs]
+    if len(inputs) == 1:
+        return f"INPUT_SHAPE = {shapes[0]}", f"torch.zeros(1, *INPUT_SHAPE{dtypes[0]})"
+    zeros = [f"torch.zeros(1, *INPUT_SHAPES[{place}]{dtype})" for place, dtype in enumerate(dtypes)]
+    return f"INPUT_SHAPES = {shapes}", ", ".join(zeros)
+
+
+def _accuracy(split: str, before: Estimate, after: Estimate) -> str:
+    if after.counts != "accuracy":
+        return f"{split.capitalize()} images, without labels: {after}."
+    return f"Accuracy, {after.seen:,} {split} images: {accuracy_text(after)}; dense {accuracy_text(before)}."
+
+
+def _about(
+    network: Network, report: Report, weights: str, inputs: str, removed: Sequence[str], dense: Definition
+) -> str:
     """The script's docstring, between its quotes."""
-    dense, now = report.dense, report.now
     outputs = "logits"
-    if network.data is not None:
-        outputs = f"logits of {len(network.data.classes)} classes: {', '.join(network.data.classes)}"
-    measured = [
-        f"Accuracy, {after.seen:,} {split} images: {accuracy_text(after)}; dense {accuracy_text(before)}."
-        for split, before, after in (
-            ("explore", dense.explore, now.explore),
-            ("final", dense.final, now.final),
-        )
-        if before is not None and after is not None
-    ]
+    classes = network.classes if network.data is None else network.data.classes
+    if classes:
+        outputs = f"logits of {len(classes):,} classes"
+        outputs += f": {', '.join(classes)}" if len(classes) <= LISTED_CLASSES else ""
+    splits = {
+        "explore": (report.dense.explore, report.now.explore),
+        "final": (report.dense.final, report.now.final),
+    }
     facts = [f"Inputs: {inputs}.", f"Outputs: {outputs}.", f"After cutting: {report.request.recovery.label}."]
     if removed:
         facts.append(f"Removed whole: {', '.join(removed)}.")
+    facts += [
+        _accuracy(split, before, after) for split, (before, after) in splits.items() if before and after
+    ]
+    needs = f"It needs torch and {weights} beside this file."
+    how = HOW.format(cls=type(network.model).__name__)
+    if dense.needs:
+        needs = f"It needs torch, the module {dense.needs}, and {weights} beside this file."
+        how = HOW_IMPORTED.format(make=dense.make)
     text = ABOUT.format(
         name=network.name,
-        share=now.cost.macs / dense.cost.macs * 100,
-        params=now.cost.params,
-        of=dense.cost.params,
+        share=report.now.cost.macs / (report.dense.cost.macs or 1) * 100,
+        params=report.now.cost.params,
+        of=report.dense.cost.params,
         module=weights.removesuffix(".safetensors"),
-        weights=weights,
-        facts="\n".join(textwrap.fill(fact, LINE) for fact in [*facts, *measured]),
-        cls=type(network.model).__name__,
+        needs=textwrap.fill(needs, LINE),
+        facts="\n".join(textwrap.fill(fact, LINE) for fact in facts),
+        how=textwrap.fill(how, LINE),
     )
     return text.replace("\\", "\\\\").replace('"""', "'''")
 
@@ -241,28 +210,38 @@ def script_text(
 ) -> str:
     """The Python file, for weights in a file of the name `weights` beside it.
 
-    `removed` are the groups of width 0. Raises BadInput for a network whose class cannot be carried.
+    `removed` are the groups of width 0. Raises BadInput for a network whose class cannot be written.
     """
-    dense = embedded(network)
-    carried = [
-        _definition(inspect.getsource(module), "")
-        for module in ((rebuild, emptied) if removed else (rebuild,))
-    ]
-    load = f"rebuild({dense.make}, load_file(path), SIZES)"
+    modules = (reader, rebuild, emptied) if removed else (reader, rebuild)
+    parts = [carried(inspect.getsource(module), "") for module in modules]
+    lines = [*IMPORTS, *(line for part in parts for line in part.imports)]
+    dense = definition(network, taken=[*OWN_NAMES, *_names([*lines, *(part.source for part in parts)])])
+    load = f"rebuild({dense.make}, read_tensors(path), SIZES)"
     inputs, normalize = _inputs(network)
-    image = "torch.zeros(1, *INPUT_SHAPE)"
+    shape, zeros = _shapes(as_inputs(network.example))
+    about = textwrap.fill(dense.about, LINE, initial_indent="# ", subsequent_indent="# ")
     return SCRIPT.format(
-        about=_about(network, report, weights, inputs, removed),
-        imports=_import_block(
-            [*IMPORTS, *dense.imports, *(line for part in carried for line in part.imports)]
-        ),
+        about=_about(network, report, weights, inputs, removed, dense),
+        imports=import_block([*lines, *dense.imports]),
         weights=weights,
-        shape=tuple(graph.input_shape),
+        shape=shape,
         normalize=normalize,
-        network_about=textwrap.fill(dense.about, LINE, initial_indent="# ", subsequent_indent="# "),
-        network=dense.source,
+        network=NETWORK.format(about=about, source=dense.source) if dense.source else "",
         sizes=_table(sizes(graph)),
-        rebuild="\n\n\n".join(part.source for part in carried),
+        carried="\n\n\n".join(part.source for part in parts),
         load=f"replace_emptied({load})" if removed else load,
-        image=f"normalize({image})" if normalize else image,
+        zeros=f"normalize({zeros})" if normalize else zeros,
     )
+
+
+def _names(sources: Iterable[str]) -> set[str]:
+    """The names that pieces of source import or define at their top."""
+    found: set[str] = set()
+    for node in (node for source in sources for node in ast.parse(source).body):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+    return found

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from explorer.export.drawing import picture, text
 from explorer.export.picture import Bar, bars, described, drawn, height_of, image_name
+from explorer.export.table import counted, divergence_text
 from explorer.values import ChannelGraph, Cost, Estimate, Plan
 from explorer.zoo import Network
 
@@ -65,13 +66,16 @@ Fact = tuple[str, str, str, str]
 
 
 def _accuracy(estimate: Estimate | None, label: str, reference: Estimate | None) -> Fact:
-    name = f"Accuracy, {label}"
     if estimate is None or not estimate.seen:
-        return name, "–", "", "not known"
+        return f"Accuracy, {label}", "–", "", "not known"
+    name = f"{counted(estimate).capitalize()}, {label}"
     seen = f"{estimate.seen:,}{'' if estimate.done else f' of {estimate.of:,}'} images"
-    if reference is not None and reference.seen:
+    if estimate.counts == "agreement":
+        seen += f", divergence {divergence_text(estimate)}"
+    elif reference is not None and reference.seen and reference.counts == "accuracy":
         seen += f", reference {100 * reference.accuracy:.1f} %"
     interval = f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
+    interval = "by definition" if estimate.counts == "itself" else interval
     return name, f"{100 * estimate.accuracy:.1f} %", interval, seen
 
 

@@ -14,8 +14,22 @@ Row = tuple[str, str, str, str]
 HEAD: Row = ("", "dense", "now", "now / dense")
 
 
+def counted(estimate: Estimate) -> str:
+    """What the estimate is of, in words."""
+    return "accuracy" if estimate.counts == "accuracy" else "agreement with dense"
+
+
+def divergence_text(estimate: Estimate) -> str:
+    """The divergence, e.g. "0.031 nats"; "" of an accuracy."""
+    if estimate.divergence is None:
+        return ""
+    return "0 (by definition)" if estimate.counts == "itself" else f"{estimate.divergence:.3g} nats"
+
+
 def accuracy_text(estimate: Estimate) -> str:
     """Percent with the interval, e.g. "84.1 % (82.4 to 85.6)"."""
+    if estimate.counts == "itself":
+        return "100 % (by definition)"
     return f"{estimate.accuracy:.1%} ({estimate.low * 100:.1f} to {estimate.high * 100:.1f})".replace(
         "%", " %"
     )
@@ -66,8 +80,11 @@ def rows(report: Report) -> Iterator[Row]:
         ("final", dense.final, now.final),
     ):
         if before is not None and after is not None:
-            name = f"accuracy, {after.seen:,} {split} images"
+            name = f"{counted(after)}, {after.seen:,} {split} images"
             yield name, accuracy_text(before), accuracy_text(after), _ratio(after.accuracy, before.accuracy)
+            if after.divergence is not None:
+                name = f"divergence from dense, {split} images"
+                yield name, divergence_text(before), divergence_text(after), "-"
     a, b = dense.cost, now.cost
     yield "MACs", f"{a.macs:,}", f"{b.macs:,}", _ratio(b.macs, a.macs)
     yield "parameters", f"{a.params:,}", f"{b.params:,}", _ratio(b.params, a.params)
@@ -103,12 +120,22 @@ def latency_remarks(report: Report) -> list[str]:
 
 def definitions(report: Report) -> Iterator[tuple[str, str]]:
     """(name, meaning) of the rows that do not explain themselves."""
-    yield "Accuracy", DEFINITIONS["accuracy"]
+    if report.now.explore is None or report.now.explore.counts == "accuracy":
+        yield "Accuracy", DEFINITIONS["accuracy"]
+    else:
+        yield "Agreement", DEFINITIONS["agreement"]
+        yield "Divergence", DEFINITIONS["divergence"]
     yield "MACs", DEFINITIONS["macs"]
     yield "Peak activation memory", DEFINITIONS["peak_bytes"]
     if report.now.latencies:
         runs, threads = report.now.latencies[0].runs, torch.get_num_threads()
         yield "Latency", f"{DEFINITIONS['latency']}; {runs} runs, {threads} threads"
+
+
+def _belongs(report: Report) -> str:
+    if report.now.explore is None or report.now.explore.counts == "accuracy":
+        return "The accuracies of now are for that."
+    return "Agreement and divergence of now are for that."
 
 
 def table(report: Report, title: str) -> str:
@@ -124,7 +151,7 @@ def table(report: Report, title: str) -> str:
         [
             title,
             request_text(report.request),
-            f"After cutting: {report.request.recovery.label}. The accuracies of now are for that.",
+            f"After cutting: {report.request.recovery.label}. {_belongs(report)}",
             "",
             *lines,
             "",

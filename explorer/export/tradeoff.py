@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from explorer.export.drawing import COLOURS, line, picture, text, titled
+from explorer.export.table import counted
 from explorer.records import Visit
 from explorer.values import Cost, Recovery
 
@@ -25,7 +26,7 @@ def svg(visits: Sequence[Visit], dense: Cost, at: int | None = None) -> str:
     )
     places = {visit.number: _place(visit, dense, low, high) for visit in visits}
     body = [
-        *_axes(low, high, step),
+        *_axes(counted(visits[0].estimate), low, high, step),
         *(
             line("line", *places[visit.parent], *places[visit.number], 1.5)
             for visit in visits
@@ -35,15 +36,16 @@ def svg(visits: Sequence[Visit], dense: Cost, at: int | None = None) -> str:
         *_numbers(places),
         *_legend({_form(visit.recovery) for visit in visits}),
     ]
-    title = "Accuracy over MACs of the visited states"
+    title = f"{counted(visits[0].estimate).capitalize()} over MACs of the visited states"
     return picture(WIDTH, HEIGHT, title, "; ".join(described(visit, dense) for visit in visits), body)
 
 
 def described(visit: Visit, dense: Cost) -> str:
     """A visit in words."""
     name = f" ({visit.name})" if visit.name else ""
+    what = "accuracy " if visit.estimate.counts == "accuracy" else ""  # what is none says so itself
     return (
-        f"{visit.number}{name}: {_share(visit.cost, dense):.1f} % of MACs, accuracy {visit.estimate}, "
+        f"{visit.number}{name}: {_share(visit.cost, dense):.1f} % of MACs, {what}{visit.estimate}, "
         f"{visit.recovery.label}"
     )
 
@@ -75,8 +77,8 @@ def _place(visit: Visit, dense: Cost, low: float, high: float) -> tuple[float, f
     return _x(_share(visit.cost, dense)), _y(100 * visit.estimate.accuracy, low, high)
 
 
-def _axes(low: float, high: float, step: float) -> Iterator[str]:
-    yield text(16, 20, "accuracy on explore images, %", "soft")
+def _axes(what: str, low: float, high: float, step: float) -> Iterator[str]:
+    yield text(16, 20, f"{what} on explore images, %", "soft")
     for place in range(round((high - low) / step) + 1):
         value = low + place * step
         yield line("line", LEFT, _y(value, low, high), RIGHT, _y(value, low, high))

@@ -26,13 +26,14 @@ def _group(group: ChannelGroup, plan: Plan) -> dict[str, Any]:
 def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
     if estimate is None:
         return None
-    return {
-        "accuracy": estimate.accuracy,
+    found = {
+        "accuracy" if estimate.counts == "accuracy" else "agreement": estimate.accuracy,
         "low": estimate.low,
         "high": estimate.high,
         "correct": estimate.correct,
         "seen": estimate.seen,
     }
+    return found if estimate.divergence is None else {**found, "divergence": estimate.divergence}
 
 
 def _cost(cost: Cost) -> dict[str, int]:
@@ -62,13 +63,24 @@ def _measured(measured: Measured) -> dict[str, Any]:
     }
 
 
+def _constructor(network: Network) -> dict[str, str] | None:
+    """How a Python file makes the dense network, for one of the user's own."""
+    made = network.constructor
+    return None if made is None else {"import": made.import_line, "expression": made.expression}
+
+
 def document(network: Network, graph: ChannelGraph, plan: Plan, report: Report) -> dict[str, Any]:
     """The file's content. `kept` are positions in the dense network, from 0, ascending."""
     request, proof = report.request, report.proof
     return {
         "format": FORMAT,
         "network": network.name,
-        "source": {"class": type(network.model).__name__, "weights_key": network.weights_key},
+        "source": {
+            "class": type(network.model).__name__,
+            "constructor": _constructor(network),
+            "no_constructor": network.no_constructor,
+            "weights_key": network.weights_key,
+        },
         "data": None if network.data is None else network.data.name,
         "request": {
             "criterion": request.criterion,

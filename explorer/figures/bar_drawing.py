@@ -39,7 +39,7 @@ def build(height: float = HEIGHT, scale: float = 1.0) -> View:
     pens = {name: _Pen(chart, source, scale) for name, source in data.items()}
     _draw_bands(pens["bands"])
     _draw_rows(pens["rows"], scale)
-    _draw_folds(pens["folds"])
+    _draw_folds(pens["folds"], scale)
     _draw_scale(pens["scale"])
     _draw_heat(pens["heat"])
     _draw_handles(pens["handles"], scale)
@@ -108,7 +108,8 @@ def _draw_bands(pen: _Pen) -> None:
 
 def _draw_rows(pen: _Pen, scale: float) -> None:
     pen.draw(pen.bar("dense", fill_color=None, line_dash=DASHES), line_color="cut")
-    for role in ("fixed", "kept", "chosen"):
+    _draw_fixed(pen, scale)
+    for role in ("kept", "chosen"):
         pen.draw(pen.bar(role, line_color=None), fill_color=role)
     pen.draw(pen.tick("reference", 1.5), line_color="ink")
     for start, end in (("bottom", "top"), ("top", "bottom")):
@@ -117,6 +118,13 @@ def _draw_rows(pen: _Pen, scale: float) -> None:
     mark = Scatter(x="mark_at", y="middle", marker="mark", size=20 * scale, defs=_marks(), line_width=1.3)
     pen.draw(mark, fill_color="soft", line_color="soft")
     pen.draw(pen.text("number_at", "middle", "number", x_offset="number_shift"), text_color="soft")
+
+
+def _draw_fixed(pen: _Pen, scale: float) -> None:
+    """What stays is hatched, so that it does not look like what is kept."""
+    size, weight = 7 * scale, 1.5 * scale
+    bar = pen.bar("fixed", hatch_pattern="/", hatch_scale=size, hatch_weight=weight)
+    pen.draw(bar, fill_color="pale", line_color="fixed", hatch_color="fixed")
 
 
 def _marks() -> dict[str, CustomJS]:
@@ -145,10 +153,10 @@ export default (_args, _glyph, {r}) => {
 """
 
 
-def _draw_folds(pen: _Pen) -> None:
+def _draw_folds(pen: _Pen, scale: float) -> None:
     """From the smallest to the largest kept share of a folded block: what all keep is solid, what some do pale."""
     pen.draw(pen.bar("dense", fill_color=None, line_dash=DASHES), line_color="cut")
-    pen.draw(pen.bar("fixed", line_color=None), fill_color="fixed")
+    _draw_fixed(pen, scale)
     pen.draw(pen.bar("high", fill_alpha=0.35), fill_color="kept", line_color="kept")
     pen.draw(pen.bar("low", line_color=None), fill_color="kept")
     pen.marker()

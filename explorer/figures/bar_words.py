@@ -1,7 +1,9 @@
 """The bars in words: names beside them, explanations under the pointer, sentences for screen readers."""
 
+from collections import Counter
 from html import escape
 
+from explorer.figures.names import shortened, width_of
 from explorer.figures.rows import Layout, Row, Section
 from explorer.figures.shown import Shown, kept, percents
 from explorer.strings import Strings
@@ -9,7 +11,7 @@ from explorer.values import Plan
 
 LABEL_PITCH = 13.0  # a line of 13 px text
 ROOMY = 31.0  # a section of that height has room for two lines
-LETTERS = 13  # of a name that have room beside the bars
+NAME_ROOM = 88.0  # pixels for a name beside the bars
 
 
 def hover(row: Row, shown: Shown, strings: Strings) -> dict[str, object]:
@@ -55,17 +57,31 @@ def most_lost(shown: Shown) -> str:
 
 def fold_hover(section: Section, shown: Shown, strings: Strings) -> dict[str, object]:
     """What stands beside the pointer in the row of a folded block, as HTML."""
-    layers = section.block.end - section.block.first
+    block = section.block
+    layers = block.end - block.first
+    lines = []
+    if block.several:
+        ends = {"first": block.start, "last": block.last, "blocks": block.several}
+        lines.append(strings("bars_fold_blocks", **ends))
     if section.groups:
-        lines = [
+        lines += [
             strings("bars_fold", layers=layers, **percents(section, shown)),
             strings("bars_fold_help"),
         ]
     else:
-        lines = [strings("bars_fold_fixed", layers=layers)]
+        lines.append(strings("bars_fold_fixed", layers=layers))
+    lines += _why_not(section, strings)
     if losses := [shown.lost[group] for group in section.groups if group in shown.lost]:
         lines.append(strings("bars_lost_most", points=f"{max(losses):.1f}"))
     return {"low": section.bottom, "high": section.top, "html": _html(section.block.name, lines)}
+
+
+def _why_not(section: Section, strings: Strings) -> list[str]:
+    """How many layers of a folded block stay, and the reason of most of them."""
+    if not section.fixed:
+        return []
+    reason, _count = Counter(section.fixed).most_common(1)[0]
+    return [strings("bars_fold_why", count=len(section.fixed), reason=reason or strings("bars_no_group"))]
 
 
 def _html(title: str, lines: list[str]) -> str:
@@ -99,18 +115,8 @@ def labels(layout: Layout, plan: Plan, strings: Strings) -> list[dict[str, objec
 def _title(layout: Layout, section: Section) -> str:
     """The section's name as far as there is room for; a triangle says that a click folds or unfolds it."""
     name = section.block.name
-    if not layout.foldable:
-        return _shorten(name, LETTERS)
-    sign = ("▾ " if section.opened else "▸ ") if section.block.blocks else ""
-    return sign + _shorten(name, LETTERS - len(sign))
-
-
-def _shorten(name: str, room: int) -> str:
-    """The last part of a module's name if the whole one is too long."""
-    if len(name) <= room:
-        return name
-    tail = name.rpartition(".")[2]
-    return f"…{tail}" if len(tail) < room else f"{tail[: room - 1]}…"
+    sign = ("▾ " if section.opened else "▸ ") if layout.foldable and section.block.blocks else ""
+    return sign + shortened(name, NAME_ROOM - width_of(sign))
 
 
 def _section_count(layout: Layout, section: Section, plan: Plan, strings: Strings) -> str:

@@ -1,18 +1,20 @@
 """Which layers are shown one by one and which are folded together, when not all have room.
 
 Blocks are runs of consecutive layers by the parts of their module names ("layer3", in it "layer3.7"). Where a
-block has more than ten children, consecutive ones are put together ("layer3.6–11"), so that every level of a
-network of any length fits on the screen.
+block has more than ten children, consecutive ones are put together ("layer3.6–11"), those of one kind of name
+first ("inception4a–4b"), so that every level of a network of any length fits on the screen.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby, takewhile
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise, takewhile
 
 MOST = 10  # children of one block
 CHUNKS = 7  # that many are made of more
+UNIT = 8  # layers: a block of no more is seen as a whole
 
 Span = tuple[int, int]
 """Layers from the first to one past the last, as places in the graph's order."""
@@ -44,6 +46,11 @@ class Block:
     def span(self) -> Span:
         return self.first, self.end
 
+    @property
+    def several(self) -> int:
+        """How many blocks were put together in it; 0 for one that has a name of its own."""
+        return sum(block.several or 1 for block in self.blocks) if self.last else 0
+
     def holds(self, span: Span) -> bool:
         return self.first <= span[0] and span[1] <= self.end
 
@@ -72,14 +79,20 @@ class Item:
 
 def tree(names: Sequence[str]) -> Block:
     """All layers as one block without a name, its children the network's stages."""
+    return _grouped(Block("", 0, len(names), stages(names)))
+
+
+def stages(names: Sequence[str]) -> tuple[Block, ...]:
+    """The network's stages, however many there are: the first parts of the names, or what is in a part that
+    holds most of the layers."""
     top = _split(names, 0, len(names), 0)
     heads = Counter(name.split(".")[0] for name in names)
     few = len(top) <= 4
     crowded = {head for head, count in heads.items() if few and count > 8 and count > 0.6 * len(names)}
-    stages: list[Block] = []
+    found: list[Block] = []
     for block in top:
-        stages.extend(block.blocks if block.name in crowded else [block])
-    return Block("", 0, len(names), _chunked(tuple(stages)))
+        found.extend(block.blocks if block.name in crowded else [block])
+    return tuple(found)
 
 
 def _split(names: Sequence[str], first: int, end: int, depth: int) -> tuple[Block, ...]:
@@ -94,18 +107,39 @@ def _split(names: Sequence[str], first: int, end: int, depth: int) -> tuple[Bloc
             return _split(names, first, end, depth + 1)
         runs = [(runs[0][0], [place]) for place in range(first, end)]  # one module, called several times
     return tuple(
-        Block(name, places[0], places[-1] + 1, _chunked(_split(names, places[0], places[-1] + 1, depth + 1)))
+        Block(name, places[0], places[-1] + 1, _split(names, places[0], places[-1] + 1, depth + 1))
         if len(places) > 1
         else Block(name, places[0], places[0] + 1)
         for name, places in runs
     )
 
 
-def _chunked(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
-    if len(blocks) <= MOST:
-        return blocks
-    size = math.ceil(len(blocks) / CHUNKS)
-    return tuple(_together(blocks[at : at + size]) for at in range(0, len(blocks), size))
+def _grouped(block: Block) -> Block:
+    """The block with at most ten children at every level."""
+    return replace(block, blocks=chunked([_grouped(inner) for inner in block.blocks], MOST, CHUNKS))
+
+
+def chunked(blocks: Sequence[Block], most: int, chunks: int) -> tuple[Block, ...]:
+    """More than `most` blocks as about `chunks`: of one kind of name, unless there are too many kinds."""
+    if len(blocks) <= most:
+        return tuple(blocks)
+    size = math.ceil(len(blocks) / chunks)
+    kinds = [list(run) for _name, run in groupby(blocks, lambda block: _kind(block.start))]
+    pieces = [piece for run in kinds for piece in _evenly(run, size)]
+    return tuple(map(_together, pieces if len(pieces) <= most else _evenly(blocks, size)))
+
+
+def _kind(name: str) -> str:
+    """A name without what counts: "inception4b" -> "inception4", "layer3" -> "layer"."""
+    lettered = re.fullmatch(r"(.*\d)[A-Za-z]", name)
+    return lettered[1] if lettered else name.rstrip("0123456789")
+
+
+def _evenly(blocks: Sequence[Block], size: int) -> list[Sequence[Block]]:
+    """As few runs of at most `size` as there can be, of about equal length."""
+    count = math.ceil(len(blocks) / size)
+    ends = [round(len(blocks) * place / count) for place in range(count + 1)]
+    return [blocks[start:end] for start, end in pairwise(ends)]
 
 
 def _together(blocks: Sequence[Block]) -> Block:
@@ -113,7 +147,8 @@ def _together(blocks: Sequence[Block]) -> Block:
     first, last = blocks[0], blocks[-1]
     if first is last:
         return first
-    return Block(first.start, first.first, last.end, _chunked(tuple(blocks)), last.last or last.start)
+    inside = chunked(blocks, MOST, CHUNKS)
+    return Block(first.start, first.first, last.end, inside, last.last or last.start)
 
 
 def shown(root: Block, opened: Span | None, fits: Callable[[Sequence[Item]], bool]) -> tuple[Item, ...]:
@@ -138,7 +173,7 @@ def shown(root: Block, opened: Span | None, fits: Callable[[Sequence[Item]], boo
         rows = _arranged(before, [Item(inner, True)], after)
         if fits(rows):
             return rows
-        if all(not block.blocks for block in inner.blocks):
+        if inner.end - inner.first <= UNIT or all(not block.blocks for block in inner.blocks):
             return _squeezed(before, [Item(inner, True)], after, fits)
         level = inner.blocks
 

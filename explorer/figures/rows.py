@@ -72,7 +72,8 @@ class Band:
 @dataclass(frozen=True)
 class Section:
     """A block on the screen. Folded, it is one bar as long as its widest layer, of `size` channels, and moves
-    `groups`, its prunable ones; opened, its layers have rows of their own."""
+    `groups`, its prunable ones; opened, its layers have rows of their own. `fixed` are the reasons of its layers that
+    cannot be pruned."""
 
     block: Block
     opened: bool
@@ -81,6 +82,7 @@ class Section:
     size: int
     groups: tuple[str, ...]
     main: str  # the group of most of its layers; "" if none is prunable
+    fixed: tuple[str, ...] = ()
 
     @property
     def middle(self) -> float:
@@ -212,7 +214,8 @@ class Geometry:
         rows = self.rows[slice(*block.span)]
         groups = Counter(row.group for row in rows if row.prunable)
         main = groups.most_common(1)[0][0] if groups else ""
-        return Section(block, opened, bottom, top, max(row.size for row in rows), tuple(groups), main)
+        fixed = tuple(row.reason for row in rows if not row.prunable)
+        return Section(block, opened, bottom, top, max(row.size for row in rows), tuple(groups), main, fixed)
 
 
 def _runs(rows: Sequence[Row]) -> list[tuple[str, list[int]]]:

@@ -9,10 +9,12 @@ from types import MappingProxyType
 from torch import Tensor, fx, nn
 
 from explorer.errors import BadInput, CannotTrace
+from explorer.graph.deadline import Deadline
+from explorer.graph.inputs import Example, as_inputs
 from explorer.graph.paths import IMAGE
 from explorer.graph.rules import has_rule, rule_for
 from explorer.graph.terms import activation_axes, build_terms
-from explorer.graph.tracing import Traced, first_names, run_hollow
+from explorer.graph.tracing import Traced, Untraceable, first_names, hollow_copy, run_hollow
 from explorer.graph.units import Units, find_units
 from explorer.graph.walk import Walk, changes_its_weights
 from explorer.values import ChannelGraph, Layer, content_key
@@ -23,21 +25,19 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 __all__ = ["trace"]
 
 
-def trace(model: nn.Module, example: Tensor) -> ChannelGraph:
-    """The channel graph of a model for inputs of the example's shape (N, C, H, W).
+def trace(model: nn.Module, example: Example) -> ChannelGraph:
+    """The channel graph of a model for inputs of the example's shape (N, C, H, W), or for a tuple of inputs.
 
-    The model is neither run nor changed. Raises BadInput for arguments of the wrong type and CannotTrace
-    where torch.fx cannot follow the model's forward, with the line that stopped it.
+    The forward is followed by torch.fx, and where that fails by torch.export. The model is neither run nor
+    changed. Raises BadInput for arguments of the wrong type and CannotTrace where neither can follow the forward,
+    with the lines that stopped them, where the example does not fit, or after a minute.
     """
     if not isinstance(model, nn.Module):
         raise BadInput(f"trace takes a torch.nn.Module, not {type(model).__name__}. Pass network.model.")
-    if not isinstance(example, Tensor) or example.dim() < 2:
-        got = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
-        raise BadInput(f"trace takes an example input (1, channels, height, width), not {got}.")
+    inputs = as_inputs(example)
     walk = Walk()
-    traced = run_hollow(model, example, training=False, has_rule=has_rule)
-    _walk_training(walk, model, example, traced)
-    walk.run(traced, rule_for, record_layers=True)
+    with Deadline(type(model).__name__):
+        traced, front_end = _walked(walk, model, inputs)
     walk.freeze_read_widths()
     axes = activation_axes(walk, traced)
     units = find_units(walk, [labels.numpy().astype("int64") for found in axes.values() for labels in found])
@@ -57,41 +57,71 @@ def trace(model: nn.Module, example: Tensor) -> ChannelGraph:
     if not layers:
         raise CannotTrace(
             f"{type(model).__name__} has no convolution or linear layer that the explorer knows, so there is "
-            "nothing to prune. Layers must be torch.nn modules (Conv1d-3d, Linear)."
+            "nothing to prune. Layers are torch.nn's Conv1d-3d, their transposed forms and Linear, or the functions "
+            "of these names on parameters."
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     edges, entries, exits = _connections(walk, traced)
+    input_shape = tuple(inputs[0].shape[1:])
     return ChannelGraph(
         layers=layers,
         groups=units.groups,
         edges=edges,
-        input_shape=tuple(example.shape[1:]),
+        input_shape=input_shape,
         folds=_folds(traced),
         attributes=tuple(sorted(walk.attributes)),
         shapes=MappingProxyType(shapes),
-        ties=tuple((name, first) for name, first in first_names(model).items() if name != first),
+        ties=tuple((name, first) for name, first in traced.tensors.items() if name != first),
         terms=build_terms(model, walk, traced, units, axes),
-        key=_key(layers, units, shapes, tuple(example.shape[1:])),
+        key=_key(layers, units, shapes, input_shape),
         entries=entries,
         exits=exits,
+        fixed=tuple(walk.fixed),
+        front_end=front_end,
+        more_inputs=tuple(tuple(each.shape[1:]) for each in inputs[1:]),
     )
 
 
-def _walk_training(walk: Walk, model: nn.Module, example: Tensor, in_eval: Traced) -> None:
-    """Couple what only the training forward shows, such as auxiliary heads.
+def _walked(walk: Walk, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Traced, str]:
+    """Walk over the training forward, then over the one in eval, which is returned and gives the layers.
 
     A model whose training forward cannot be traced is taken as it is in eval, provided that this reaches all
-    of its parameters: what is never reached could read channels that a plan removes.
+    of its parameters: what is never reached, such as an auxiliary head, could read channels that a plan removes.
     """
+    names, twin = first_names(model), hollow_copy(model)
+    in_eval, front_end = _traced(twin, names, inputs, training=False)
     try:
-        traced = run_hollow(model, example, training=True, has_rule=has_rule)
+        in_training, _ = _traced(twin, names, inputs, training=True)
     except CannotTrace:
         reached = {str(node.target) for node in in_eval.results if node.op in ("call_module", "get_attr")}
         for name, _ in model.named_parameters():
             if name not in reached and name.rpartition(".")[0] not in reached:
                 raise
-        return
-    walk.run(traced, rule_for, record_layers=False)
+    else:
+        walk.run(in_training, rule_for, record_layers=False)
+    walk.run(in_eval, rule_for, record_layers=True)
+    return in_eval, front_end
+
+
+def _traced(
+    twin: nn.Module, names: dict[str, str], inputs: tuple[Tensor, ...], training: bool
+) -> tuple[Traced, str]:
+    """The operations by torch.fx, else by torch.export, and the name of which. Raises CannotTrace if both fail."""
+    try:
+        return run_hollow(twin, names, inputs, training, has_rule), "torch.fx"
+    except Untraceable as first:
+        # Loads torch's compiler, which plain networks do not need.
+        from explorer.graph.exported import run_exported
+
+        try:
+            return run_exported(twin, names, inputs, training), "torch.export"
+        except Untraceable as second:
+            when = "in training mode " if training else ""
+            raise CannotTrace(
+                f"{type(twin).__name__} cannot be read {when}by either front end. {first} {second} Control flow that "
+                "depends on the data cannot be traced: move it out of forward, or pass the part of the network that "
+                "is a plain CNN."
+            ) from second
 
 
 def _connections(

@@ -1,7 +1,6 @@
-"""Labels: which unit every element of a tensor belongs to, and the union-find that ties units together.
+"""Labels: an integer for every channel, tied by union-find into the units that are kept or removed together.
 
-A *label* is an integer that stands for one channel of one parameter. A *field* is a label for every element
-of a tensor (int32, the tensor's shape, mostly with stride 0 outside the channel axis, so that it costs
+A *field* holds a label for every element of a tensor (stride 0 outside the channel axis, so that it costs
 nothing); -1 means that the element is in no unit. Carrying labels per element lets any operator that moves
 data be run on the labels themselves.
 """
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -17,12 +17,14 @@ from torch import Tensor
 class Value:
     """A tensor of the traced network: its shape and one field per independent channel axis.
 
-    `origin` says, for error texts, where a tensor without fields comes from.
+    `origin` says, for error texts, where a tensor without fields comes from; `parameter` is the first name of
+    the parameter or buffer that the tensor is, "" for all others.
     """
 
     shape: tuple[int, ...]
     fields: tuple[Tensor, ...] = ()
     origin: str = "a tensor whose channels are fixed"
+    parameter: str = ""
 
 
 def on_axis(labels: Tensor, shape: tuple[int, ...], dim: int) -> Tensor:
@@ -35,73 +37,108 @@ def on_axis(labels: Tensor, shape: tuple[int, ...], dim: int) -> Tensor:
 def varying_dims(field: Tensor) -> tuple[int, ...]:
     """The dimensions along which a field's labels differ."""
     compact = without_repeats(field)
+    shape = compact.shape
     return tuple(
         dim
         for dim in range(compact.dim())
-        if compact.shape[dim] > 1 and bool((compact != compact.narrow(dim, 0, 1)).any())
+        if shape[dim] > 1 and bool((compact != compact.narrow(dim, 0, 1)).any())
     )
 
 
 def without_repeats(field: Tensor) -> Tensor:
     """The field with every stride-0 dimension cut to length 1."""
+    for dim, (length, stride) in enumerate(zip(field.shape, field.stride(), strict=True)):
+        if stride == 0 and length > 1:
+            field = field.narrow(dim, 0, 1)
+    return field
+
+
+def compact(field: Tensor) -> Tensor:
+    """The same field with stride 0 wherever its labels do not differ; moving data writes them all out."""
+    varying = varying_dims(field)
     for dim in range(field.dim()):
-        if field.stride(dim) == 0 and field.shape[dim] > 1:
+        if dim not in varying:
             field = field.narrow(dim, 0, 1)
     return field
 
 
 class Ties:
-    """Union-find over labels, with the reasons for which a class of labels must stay whole."""
+    """Union-find over labels, with the reasons for which a class of labels must stay whole.
+
+    Ties and reasons are collected as they come; `settle` works out the classes at the end, for all at once.
+    """
 
     def __init__(self) -> None:
-        self._parent: list[int] = []
-        self._reasons: dict[int, str] = {}
+        self._count = 0
+        self._pairs: list[NDArray[np.int32]] = []  # (2, ties)
+        self._frozen: list[tuple[NDArray[np.int32], str]] = []
 
     def fresh(self, count: int) -> Tensor:
         """New labels, int32 (count,)."""
-        first = len(self._parent)
-        self._parent.extend(range(first, first + count))
-        return torch.arange(first, first + count, dtype=torch.int32)
-
-    def find(self, label: int) -> int:
-        parent = self._parent
-        while parent[label] != label:
-            parent[label] = parent[parent[label]]
-            label = parent[label]
-        return label
+        self._count += count
+        return torch.arange(self._count - count, self._count, dtype=torch.int32)
 
     def tie(self, first: Tensor, second: Tensor, reason: str) -> None:
         """Tie labels elementwise (shapes broadcast); a label beside -1 is frozen with the reason."""
+        if first is second:
+            return
         a, b = torch.broadcast_tensors(without_repeats(first), without_repeats(second))
-        pairs = np.stack([a.reshape(-1).numpy(), b.reshape(-1).numpy()], axis=1)
-        for x, y in np.unique(pairs, axis=0).tolist():
-            if x < 0 or y < 0:
-                self._freeze_one(max(x, y), reason)
-                continue
-            low, high = sorted((self.find(x), self.find(y)))
-            if low != high:
-                self._parent[high] = low
-                if high in self._reasons:
-                    self._reasons.setdefault(low, self._reasons.pop(high))
+        pairs = torch.stack([a.reshape(-1), b.reshape(-1)]).numpy()
+        pairs = pairs[:, pairs[0] != pairs[1]]
+        alone = (pairs < 0).any(axis=0)
+        if alone.any():
+            self._frozen.append((pairs[:, alone].max(axis=0), reason))
+            pairs = pairs[:, ~alone]
+        if pairs.shape[1]:
+            self._pairs.append(pairs)
 
     def freeze(self, labels: Tensor, reason: str) -> None:
         """Keep all these labels whole; the first reason given for a label stands."""
-        for label in np.unique(without_repeats(labels).numpy()).tolist():
-            self._freeze_one(label, reason)
+        flat = without_repeats(labels).reshape(-1).numpy()
+        flat = flat[flat >= 0]
+        if len(flat):
+            self._frozen.append((flat, reason))
 
-    def _freeze_one(self, label: int, reason: str) -> None:
-        if label >= 0:
-            self._reasons.setdefault(self.find(label), reason)
+    def settle(self) -> "Classes":
+        """The classes of all labels that were tied so far, and why they are frozen."""
+        roots = np.arange(self._count, dtype=np.int64)
+        if self._pairs:
+            _connect(roots, np.concatenate(self._pairs, axis=1).astype(np.int64))
+        first = np.full(self._count, len(self._frozen), dtype=np.int64)
+        for order, (labels, _) in enumerate(self._frozen):
+            here = roots[labels]
+            first[here] = np.minimum(first[here], order)
+        return Classes(roots, first, (*(reason for _, reason in self._frozen), ""))
 
-    def classes(self, fields: tuple[Tensor, ...]) -> set[int]:
-        """The classes of all labels in some fields."""
-        labels = {label for field in fields for label in np.unique(without_repeats(field).numpy()).tolist()}
-        return {self.find(label) for label in labels if label >= 0}
 
-    def roots(self) -> np.ndarray:
-        """The class of every label, int64 (labels,)."""
-        return np.array([self.find(label) for label in range(len(self._parent))], dtype=np.int64)
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """The class of every label, int64 (labels,), named by its smallest label; and why a class must stay."""
+
+    roots: NDArray[np.int64]
+    _first: NDArray[np.int64]
+    _reasons: tuple[str, ...]
 
     def reason(self, root: int) -> str:
         """Why a class is frozen; empty if it is not."""
-        return self._reasons.get(root, "")
+        return self._reasons[self._first[root]]
+
+
+def _connect(roots: NDArray[np.int64], pairs: NDArray[np.int64]) -> None:
+    """Give all labels that pairs (2, ties) connect the smallest label among them, in place.
+
+    Every round hangs the larger of two roots under the smaller and then shortens all paths, so that long
+    chains need few rounds.
+    """
+    while True:
+        ends = roots[pairs]
+        open_ties = ends[0] != ends[1]
+        if not open_ties.any():
+            return
+        pairs, ends = pairs[:, open_ties], ends[:, open_ties]
+        np.minimum.at(roots, ends.max(axis=0), ends.min(axis=0))
+        while True:
+            shorter = roots[roots]
+            if (shorter == roots).all():
+                break
+            roots[:] = shorter

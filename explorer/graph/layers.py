@@ -1,165 +1,257 @@
-"""Rules of layers that have parameters, and of matrix products: the readers, and batch norm.
+"""Rules of convolutions and linear layers, as modules and as functions on parameters: the readers.
 
-A reader sums over its input's channels against a dimension of its weight. What a plan cannot change (functional
-layers, products of two activations) freezes what it touches and adds its MACs to those that stay.
+A reader sums over its input's channels against a dimension of its weight. What a plan cannot change (computed
+weights, sizes written as numbers) freezes what it touches and adds its MACs to those that stay.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from explorer.graph.counts import Count, without_counts
 from explorer.graph.labels import Value
-from explorer.graph.walk import Call, LayerCall, freeze_everything
+from explorer.graph.walk import Call, freeze_everything, taking_counts
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-FROZEN_TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
-FROZEN_LAYERS = (*FROZEN_TRANSPOSED, torch.conv1d, torch.conv2d, torch.conv3d, functional.linear)
+FUNCTIONAL_TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
+FUNCTIONAL_CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
 LAYERS = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
 
-def batch_norm(call: Call) -> Any:
-    """Per-channel scale and shift: its tensors are tied to the channels."""
-    x, module = call.input, call.module
-    labels = call.channels(x, 1)
-    reason = f"{call.place}: {x.origin} has channels that stay"
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        tensor = call.parameter(name)
-        if tensor is not None:
-            call.walk.ties.tie(call.walk.axis(tensor, 0, len(labels)), labels, reason)
-            _repeat(call, "num_features", tensor, 0, len(labels), module.num_features)
-    return call.output(labels, 1)
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A convolution as its rule sees it: names of its tensors, their shape, and whose numbers repeat widths.
 
+    The weight is (outputs, inputs / groups, ...), transposed (inputs, outputs / groups, ...). `module` is the
+    qualified name of the module that keeps in_channels, out_channels and groups, "" for a function.
+    `free_groups`: the number of groups follows the plan.
+    """
 
-def _repeat(call: Call, attribute: str, tensor: str, dim: int, length: int, value: int) -> None:
-    """Note that a module's attribute follows the length of a tensor's dimension."""
-    divisor = math.gcd(value, length)
-    call.walk.attributes.add(
-        (str(call.node.target), attribute, tensor, dim, value // divisor, length // divisor)
-    )
+    name: str
+    weight: str
+    shape: tuple[int, ...]
+    bias: Value | None
+    groups: int
+    transposed: bool
+    module: str
+    free_groups: bool
 
+    @property
+    def per_in(self) -> int:
+        return self.shape[0] // self.groups if self.transposed else self.shape[1]
 
-def linear(call: Call) -> Any:
-    """Reader: sums over the last axis against dimension 1 of its weight."""
-    x, module = call.input, call.module
-    weight = call.weight
-    inputs = call.channels(x, -1)
-    outputs = call.walk.axis(weight, 0, module.out_features)
-    read = call.walk.axis(weight, 1, module.in_features, reads=True)
-    call.walk.ties.tie(read, inputs, f"{weight} reads {x.origin}, whose channels stay")
-    _bias(call, outputs)
-    _repeat(call, "out_features", weight, 0, module.out_features, module.out_features)
-    _repeat(call, "in_features", weight, 1, module.in_features, module.in_features)
-    positions = math.prod(call.shape[:-1])
-    _layer(call, "linear", weight, x, (), inputs, outputs, positions)
-    return call.output(outputs, -1)
-
-
-def _bias(call: Call, outputs: Tensor) -> None:
-    bias = call.parameter("bias")
-    if bias is not None:
-        labels = call.walk.axis(bias, 0, len(outputs))
-        call.walk.ties.tie(labels, outputs, f"{bias} is tied to channels that stay")
-
-
-def _layer(
-    call: Call,
-    kind: str,
-    weight: str,
-    x: Value,
-    kernel: tuple[int, ...],
-    inputs: Tensor,
-    outputs: Tensor,
-    times: int,
-) -> None:
-    name = str(call.node.target)
-    calls = sum(layer.name.split("#")[0] == name for layer in call.walk.layers)
-    call.walk.layers.append(
-        LayerCall(
-            name=f"{name}#{calls + 1}" if calls else name,
-            kind=kind,
-            weight=weight,
-            in_shape=x.shape[1:],
-            out_shape=call.shape[1:],
-            kernel=kernel,
-            in_labels=inputs,
-            out_labels=outputs,
-            positions=times,
-            node=call.node,
-        )
-    )
+    @property
+    def per_out(self) -> int:
+        return self.shape[1] if self.transposed else self.shape[0] // self.groups
 
 
 def convolution(call: Call) -> Any:
-    """Reader of the channel axis; grouped and depthwise convolutions tie inputs to outputs or positions."""
-    x, module = call.input, call.module
-    weight, groups = call.weight, module.groups
+    """A convolution module."""
+    module = call.module
+    shape, bias = tuple(module.weight.shape), None
+    if name := call.tensor("bias"):
+        bias = Value(tuple(module.bias.shape), (), name, name)
+    name, weight = str(call.node.target), call.tensor("weight")
     transposed = isinstance(module, TRANSPOSED)
-    if len(x.shape) != len(module.kernel_size) + 2:  # one image without its batch
+    return _convolve(call, Reader(name, weight, shape, bias, module.groups, transposed, name, True))
+
+
+@taking_counts
+def functional_convolution(call: Call) -> Any:
+    """A convolution function: read like the module where its weight is a parameter itself."""
+    weight = call.argument(1, "weight")
+    transposed = call.node.target in FUNCTIONAL_TRANSPOSED
+    groups = call.argument(6, "groups", 1)
+    if not _is_parameter(call, weight):
+        return frozen_layer(call, f"{call.place} has a weight that is no parameter itself")
+    # The number of groups follows a plan where it counts the very channels that are grouped.
+    follows = isinstance(groups, Count) and torch.equal(groups.labels, call.channels(call.input, 1))
+    if isinstance(groups, Count) and not (follows and groups.parts == 1):
+        return frozen_layer(call, f"{call.place} has a number of groups that counts channels")
+    name = weight.parameter.removesuffix(".weight")
+    bias = call.argument(2, "bias")
+    reader = Reader(
+        name,
+        weight.parameter,
+        weight.shape,
+        bias,
+        without_counts(groups),
+        transposed,
+        _owner(call, weight.parameter),
+        follows,
+    )
+    return _convolve(call, reader)
+
+
+def _is_parameter(call: Call, weight: Value) -> bool:
+    """Neither computed from others nor a buffer: what a layer's weight must be."""
+    owner, _, name = weight.parameter.rpartition(".")
+    return bool(weight.parameter) and name in call.walk.traced.module.get_submodule(owner)._parameters
+
+
+def _owner(call: Call, parameter: str) -> str:
+    """The layer whose weight a function is given, since it keeps the widths too; "" for a bare parameter."""
+    owner, _, name = parameter.rpartition(".")
+    held = call.walk.traced.module
+    if name != "weight" or not isinstance(held.get_submodule(owner) if owner else None, LAYERS):
+        return ""
+    return owner
+
+
+def _convolve(call: Call, reader: Reader) -> Any:
+    """Reader of the channel axis; grouped and depthwise convolutions tie inputs to outputs or positions."""
+    x, sides = call.input, len(reader.shape) - 2
+    if len(x.shape) != sides + 2:  # one image without its batch
         return frozen_layer(call)
-    x = Value(x.shape, call.freeze_axes(x, tuple(range(2 - len(x.shape), 0))).fields, x.origin)
+    x = call.whole_along(x, tuple(range(-sides, 0)))
     inputs = call.channels(x, 1)
-    where = x.shape if transposed else call.shape
-    if groups == 1:
-        in_dim, out_dim = (0, 1) if transposed else (1, 0)
-        outputs = call.walk.axis(weight, out_dim, module.out_channels)
-        read = call.walk.axis(weight, in_dim, module.in_channels, reads=True)
-        call.walk.ties.tie(read, inputs, f"{weight} reads {x.origin}, whose channels stay")
-        _repeat(call, "out_channels", weight, out_dim, module.out_channels, module.out_channels)
-        _repeat(call, "in_channels", weight, in_dim, module.in_channels, module.in_channels)
-    elif transposed:
-        return frozen_layer(call)
+    if reader.groups == 1:
+        outputs = _dense(call, reader, inputs)
+    elif reader.free_groups and reader.groups >= min(reader.per_in, reader.per_out):
+        outputs = _whole_groups(call, reader, inputs)
+    elif reader.per_in > 1:
+        outputs = _positions(call, reader, inputs)
     else:
-        outputs = _grouped(call, weight, inputs)
-    _bias(call, outputs)
-    kind = "depthwise conv" if groups > 1 and groups == module.in_channels else "conv"
-    if transposed:
-        kind = "transposed conv"
-    _layer(call, kind, weight, x, tuple(module.kernel_size), inputs, outputs, where[0] * math.prod(where[2:]))
+        return frozen_layer(call, f"{call.place} has a number of groups written as a number")
+    _bias(call, reader.bias, outputs)
+    where = x.shape if reader.transposed else call.shape
+    kind = "depthwise conv" if reader.groups > 1 and reader.per_in == 1 else "conv"
+    call.walk.layer(
+        call,
+        reader.name,
+        "transposed conv" if reader.transposed else kind,
+        reader.weight,
+        x,
+        kernel=reader.shape[2:],
+        in_labels=inputs,
+        out_labels=outputs,
+        positions=where[0] * math.prod(where[2:]),
+    )
     return call.output(outputs, 1)
 
 
-def _grouped(call: Call, weight: str, inputs: Tensor) -> Tensor:
-    """A grouped convolution loses whole groups, or the same position in every group: what leaves more units.
-
-    Weight (O, I/g, ...). Depthwise (I = g) always loses whole groups: input i goes with its O/g outputs.
-    """
-    module, ties, groups = call.module, call.walk.ties, call.module.groups
-    per_in, per_out = module.in_channels // groups, module.out_channels // groups
-    outputs = call.walk.axis(weight, 0, module.out_channels)
-    reason = f"{call.place} (grouped) reads channels that stay"
-    inner, outer = inputs.reshape(groups, per_in), outputs.reshape(groups, per_out)
-    if groups >= min(per_in, per_out):
-        ties.tie(inner, inner[:, :1], reason)
-        ties.tie(outer, inner[:, :1], reason)
-        for attribute in ("out_channels", "in_channels", "groups"):
-            _repeat(call, attribute, weight, 0, module.out_channels, getattr(module, attribute))
-    else:
-        read = call.walk.axis(weight, 1, per_in, reads=True)
-        ties.tie(inner, read[None, :], reason)
-        ties.tie(outer, outer[:1], reason)
-        _repeat(call, "out_channels", weight, 0, module.out_channels, module.out_channels)
-        _repeat(call, "in_channels", weight, 1, per_in, module.in_channels)
+def _dense(call: Call, reader: Reader, inputs: Tensor) -> Tensor:
+    in_dim, out_dim = (0, 1) if reader.transposed else (1, 0)
+    outputs = call.walk.axis(reader.weight, out_dim, reader.shape[out_dim])
+    call.walk.axis(reader.weight, in_dim, len(inputs), reads=True, labels=inputs)
+    if reader.module:
+        call.walk.repeat(reader.module, "out_channels", reader.weight, out_dim, len(outputs))
+        call.walk.repeat(reader.module, "in_channels", reader.weight, in_dim, len(inputs))
     return outputs
+
+
+def _whole_groups(call: Call, reader: Reader, inputs: Tensor) -> Tensor:
+    """Whole groups of the convolution go, with their inputs and outputs: weight dimension 0 holds the groups."""
+    walk, groups = call.walk, reader.groups
+    reason = f"{call.place} (grouped) reads channels that stay"
+    inner = inputs.reshape(groups, reader.per_in)
+    walk.ties.tie(inner, inner[:, :1], reason)
+    if reader.transposed:
+        walk.axis(reader.weight, 0, len(inputs), labels=inputs)
+        outputs = inner[:, 0].repeat_interleave(reader.per_out)
+        if bool((outputs < 0).any()):
+            outputs = walk.ties.fresh(len(outputs))
+            walk.ties.freeze(outputs, reason)
+    else:
+        outputs = walk.axis(reader.weight, 0, groups * reader.per_out)
+        walk.ties.tie(outputs.reshape(groups, -1), inner[:, :1], reason)
+    numbers = {"out_channels": len(outputs), "in_channels": len(inputs), "groups": groups}
+    for attribute, value in numbers.items() if reader.module else ():
+        walk.repeat(reader.module, attribute, reader.weight, 0, value)
+    return outputs
+
+
+def _positions(call: Call, reader: Reader, inputs: Tensor) -> Tensor:
+    """The same position of every group goes, on the side of the inputs and on that of the outputs."""
+    walk, groups = call.walk, reader.groups
+    reason = f"{call.place} (grouped) reads channels that stay"
+    inner = inputs.reshape(groups, reader.per_in)
+    if reader.transposed:
+        walk.ties.tie(inner, inner[:1], reason)
+        walk.axis(reader.weight, 0, len(inputs), reads=True, labels=inputs)
+        outputs = walk.axis(reader.weight, 1, reader.per_out).repeat(groups)
+        out_dim, in_dim = 1, 0
+    else:
+        read = walk.axis(reader.weight, 1, reader.per_in, reads=True)
+        walk.ties.tie(inner, read[None, :], reason)
+        outputs = walk.axis(reader.weight, 0, groups * reader.per_out)
+        rows = outputs.reshape(groups, -1)
+        walk.ties.tie(rows, rows[:1], reason)
+        out_dim, in_dim = 0, 1
+    if reader.module:
+        walk.repeat(reader.module, "out_channels", reader.weight, out_dim, len(outputs))
+        walk.repeat(reader.module, "in_channels", reader.weight, in_dim, len(inputs))
+    return outputs
+
+
+def _bias(call: Call, bias: Value | None, outputs: Tensor) -> None:
+    if bias is None:
+        return
+    if bias.parameter:
+        call.walk.axis(bias.parameter, 0, len(outputs), labels=outputs)
+    elif bias.fields:
+        call.walk.ties.tie(call.channels(bias, 0), outputs, f"{call.place}: its bias has channels that stay")
+    else:
+        call.walk.ties.freeze(outputs, f"{call.place} has a bias of fixed length")
+
+
+def linear(call: Call) -> Any:
+    """A linear module: sums over the last axis against dimension 1 of its weight."""
+    module, name = call.module, str(call.node.target)
+    bias = call.tensor("bias")
+    return _linear(call, name, call.tensor("weight"), module.out_features, Value((), (), bias, bias), name)
+
+
+def functional_linear(call: Call) -> Any:
+    """functional.linear, where its weight is a parameter itself."""
+    weight, bias = call.argument(1, "weight"), call.argument(2, "bias")
+    if not _is_parameter(call, weight) or len(weight.shape) != 2:
+        return frozen_layer(call, f"{call.place} has a weight that is no parameter itself")
+    name = weight.parameter.removesuffix(".weight")
+    return _linear(call, name, weight.parameter, weight.shape[0], bias, _owner(call, weight.parameter))
+
+
+def _linear(call: Call, name: str, weight: str, outputs: int, bias: Value | None, module: str) -> Any:
+    x, walk = call.input, call.walk
+    inputs = call.channels(x, -1)
+    produced = walk.axis(weight, 0, outputs)
+    walk.axis(weight, 1, len(inputs), reads=True, labels=inputs)
+    if bias is not None and (bias.parameter or bias.shape):
+        _bias(call, bias, produced)
+    if module:
+        walk.repeat(module, "out_features", weight, 0, outputs)
+        walk.repeat(module, "in_features", weight, 1, len(inputs))
+    call.walk.layer(
+        call,
+        name,
+        "linear",
+        weight,
+        x,
+        kernel=(),
+        in_labels=inputs,
+        out_labels=produced,
+        positions=math.prod(call.shape[:-1]),
+    )
+    return call.output(produced, -1)
 
 
 def frozen_layer(call: Call, reason: str = "") -> Any:
     """A convolution or linear call that no plan changes: what it touches freezes, its MACs are counted."""
     module = call.module
     weight = call.argument(1, "weight") if module is None else module.weight
-    transposed = isinstance(module, TRANSPOSED) or call.node.target in FROZEN_TRANSPOSED
+    transposed = isinstance(module, TRANSPOSED) or call.node.target in FUNCTIONAL_TRANSPOSED
     where = call.input.shape if transposed else call.shape  # a transposed weight is (inputs, outputs, ...)
-    call.walk.other_macs += math.prod(where) * math.prod(weight.shape[1:])
+    reason = reason or f"no rule for {call.place}"
+    call.walk.fix(call, math.prod(where) * math.prod(weight.shape[1:]), reason)
     return freeze_everything(call, reason)
 
 
-def matrix_product(call: Call) -> Any:
-    """A product of two activations: every axis freezes; its MACs are counted."""
-    first, second = call.input, call.argument(1, "mat2", call.kwargs.get("other"))
-    for value in (first, second):
-        call.freeze(value, f"{call.place} multiplies two activations")
-    call.walk.other_macs += math.prod(call.shape) * first.shape[-1]
-    return call.plain()
+FUNCTIONS = {
+    **dict.fromkeys((*FUNCTIONAL_CONVOLUTIONS, *FUNCTIONAL_TRANSPOSED), functional_convolution),
+    functional.linear: functional_linear,
+}

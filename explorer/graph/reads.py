@@ -13,7 +13,10 @@ from typing import Any
 
 from torch import nn
 
-WIDTHS = frozenset(("in_channels", "out_channels", "groups", "num_features", "in_features", "out_features"))
+WIDTHS = frozenset((
+    "in_channels", "out_channels", "groups", "num_features", "in_features", "out_features", "num_groups",
+    "num_channels", "num_parameters",
+))  # fmt: skip
 ENGINE = str(Path(__file__).parent)
 
 Reads = dict[tuple[str, str], str]
@@ -33,7 +36,7 @@ def users_line(frame: FrameType | None) -> str:
 def recorded_reads(model: nn.Module) -> Iterator[Reads]:
     """Note which widths of torch's own layers are read inside the context; the model must be a copy of ours.
 
-    Layers are not entered while torch.fx traces, so that every read is the user's.
+    What torch's own code reads does not count: layers do so where torch.export enters them.
     """
     reads: Reads = {}
     kinds = [
@@ -55,7 +58,9 @@ def _recording(kind: type[nn.Module], name: str, reads: Reads) -> type[nn.Module
 
     def get(module: Any, attribute: str) -> Any:
         if attribute in WIDTHS:
-            reads.setdefault((name, attribute), users_line(sys._getframe(1)))
+            caller = sys._getframe(1)
+            if "/torch/" not in caller.f_code.co_filename:  # a layer may read its own widths
+                reads.setdefault((name, attribute), users_line(caller))
         return object.__getattribute__(module, attribute)
 
     return type(kind.__name__, (kind,), {"__module__": kind.__module__, "__getattribute__": get})

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from explorer.errors import ExplorerError
-from explorer.graph.labels import Value, varying_dims, without_repeats
+from explorer.graph.labels import Value, compact
 from explorer.graph.tracing import Shape, Traced
 from explorer.graph.units import Units
 from explorer.graph.walk import Walk
@@ -76,12 +76,7 @@ def activation_axes(walk: Walk, traced: Traced) -> dict[fx.Node, list[Tensor]]:
 
 def _flat(field: Tensor) -> Tensor:
     """The labels along the dimensions that the field varies along, flattened."""
-    dims = varying_dims(field)
-    compact = without_repeats(field)
-    for dim in range(compact.dim()):
-        if dim not in dims:
-            compact = compact.narrow(dim, 0, 1)
-    return compact.reshape(-1)
+    return compact(field).reshape(-1)
 
 
 def _padded(rows: list[list[int]]) -> NDArray[np.int64]:
@@ -108,7 +103,7 @@ def build_terms(
         **_file(tensors, tensor_forms, traced),
         layer_tensor=read_only(np.array([row[layer.weight] for layer in walk.layers], dtype=np.int64)),
         positions=read_only(np.array([layer.positions for layer in walk.layers], dtype=np.int64)),
-        other_macs=walk.other_macs,
+        other_macs=sum(call.macs for call in walk.fixed),
         **live,
     )
 

@@ -1,13 +1,14 @@
-"""The front end: torch.fx, then one run of the traced graph on zeros, which gives every operator's shapes.
+"""What a network does, as torch.fx sees it: its operations in order, and the shape of each one's result.
 
-The run is on a copy whose parameters are zeros that take no memory, never on anyone's weights or data
-(docs/decisions/0001 says why not FakeTensor or the meta device).
+The traced operations are run once on zeros, on a copy whose parameters are zeros that take no memory, never on
+anyone's weights or data; frequent ones are not even computed (graph/hollow). Why neither FakeTensor nor the
+meta device: docs/decisions/0001.
 """
 
 import copy
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,9 +16,12 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from explorer.errors import CannotTrace
+from explorer.graph.hollow import hollow_of
+from explorer.graph.inputs import zeros_like_batch
 from explorer.graph.reads import Reads, recorded_reads, users_line
 
 HasRule = Callable[[fx.Node, nn.Module | None], bool]
+OPERANDS = {"input", "other", "mat2", "tensors"}
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,22 @@ class Traced:
     """A network's operations in order, with the result of each: a `Shape` in place of every tensor.
 
     `tensors` maps every name of a parameter or buffer to its first name, so that ties share one. `reads` are
-    the widths that the user's code read from layers. `other_macs` are those of operators without a rule.
+    the widths that the user's code read from layers. `counted` are the MACs of operators without a rule.
     """
 
     module: fx.GraphModule
     results: dict[fx.Node, Any]
     tensors: dict[str, str]
     reads: Reads
-    other_macs: int
+    counted: dict[fx.Node, int] = field(default_factory=dict)
+
+
+class Untraceable(Exception):
+    """A front end cannot follow a forward: which one, what it said, and the line of the user's code."""
+
+    def __init__(self, front_end: str, error: BaseException) -> None:
+        said = str(error).strip().split("\n", 1)[0].rstrip(".")
+        super().__init__(f"{front_end} says: {said} ({_last_place(error)}).")
 
 
 class _Recorder(fx.Interpreter):
@@ -50,7 +62,7 @@ class _Recorder(fx.Interpreter):
     def __init__(self, module: fx.GraphModule, has_rule: HasRule) -> None:
         super().__init__(module)
         self._has_rule = has_rule
-        self.other_macs = 0
+        self.counted: dict[fx.Node, int] = {}
         self.extra_traceback = False  # writing it would load torch's compiler
         self.results: dict[fx.Node, Any] = {}
         self._storages = 0
@@ -61,11 +73,7 @@ class _Recorder(fx.Interpreter):
             tensors, shapes = _tensors(self.env[source]), _tensors(self.results[source], Shape)
             for tensor, shape in zip(tensors, shapes, strict=True):
                 known[tensor.untyped_storage().data_ptr()] = shape.storage
-        called = self.module.get_submodule(str(n.target)) if n.op == "call_module" else None
-        if n.op.startswith("call") and not self._has_rule(n, called):
-            result = self._run_counting(n)
-        else:
-            result = super().run_node(n)
+        result = self._result(n)
 
         def note(tensor: Tensor) -> Shape:
             address = tensor.untyped_storage().data_ptr()
@@ -74,8 +82,28 @@ class _Recorder(fx.Interpreter):
                 self._storages += 1
             return Shape(tuple(tensor.shape), tensor.dtype, known[address])
 
-        self.results[n] = tree_map_only(Tensor, note, result)
+        if isinstance(result, Tensor):
+            self.results[n] = note(result)
+        elif isinstance(result, torch.Size):  # tree_map would make a plain tuple of it
+            self.results[n] = result
+        else:
+            self.results[n] = tree_map_only(Tensor, note, result)
         return result
+
+    def _result(self, n: fx.Node) -> Any:
+        if not n.op.startswith("call"):
+            return super().run_node(n)
+        called = self.module.get_submodule(str(n.target)) if n.op == "call_module" else None
+        if not self._has_rule(n, called):
+            return self._run_counting(n)
+        hollow = hollow_of(n, called)
+        if hollow is None:
+            return super().run_node(n)
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        # Arithmetic of sizes, and operands that are given by name, are run as they are.
+        if not _tensors(args) or OPERANDS & kwargs.keys():
+            return super().run_node(n)
+        return hollow(*args, **kwargs) if called is None else hollow(called, *args, **kwargs)
 
     def _run_counting(self, n: fx.Node) -> Any:
         """Run an operator under torch's own counter; attention must not take its uncounted fused path."""
@@ -93,11 +121,14 @@ class _Recorder(fx.Interpreter):
                 result = super().run_node(n)
         finally:
             torch.backends.mha.set_fastpath_enabled(fused)
-        self.other_macs += counter.get_total_flops() // 2
+        if macs := counter.get_total_flops() // 2:
+            self.counted[n] = macs
         return result
 
 
 def _tensors(tree: Any, kind: type = Tensor) -> list[Any]:
+    if isinstance(tree, kind):
+        return [tree]
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, kind)]
 
 
@@ -117,16 +148,19 @@ class _Tracer(fx.Tracer):
 
 
 def first_names(model: nn.Module) -> dict[str, str]:
-    """Every qualified name of a parameter or buffer -> the first name of the same tensor."""
+    """Every qualified name of a parameter or buffer in the state dict -> the first name of the same tensor.
+
+    Buffers that no state dict holds are constants to the explorer: files of weights could not carry their new sizes.
+    """
     first: dict[int, str] = {}
-    names = {}
-    for part in (model.named_parameters, model.named_buffers):
-        for name, tensor in part(remove_duplicate=False):
-            names[name] = first.setdefault(id(tensor), name)
-    return names
+    return {
+        name: first.setdefault(id(tensor), name)
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if isinstance(tensor, Tensor)
+    }
 
 
-def _hollow_copy(model: nn.Module) -> nn.Module:
+def hollow_copy(model: nn.Module) -> nn.Module:
     """A copy in which every parameter is one zero seen at all its positions, and every buffer is zeros."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
@@ -140,39 +174,49 @@ def _hollow_copy(model: nn.Module) -> nn.Module:
     return twin
 
 
-def run_hollow(model: nn.Module, example: Tensor, training: bool, has_rule: HasRule) -> Traced:
-    """Trace the model with torch.fx and run it on zeros of the example's shape.
+def run_hollow(
+    twin: nn.Module, names: dict[str, str], inputs: tuple[Tensor, ...], training: bool, has_rule: HasRule
+) -> Traced:
+    """Trace a hollow copy with torch.fx and run it on zeros of the inputs' shapes.
 
-    The batch is 1; in training mode 2, since batch norm needs more than one value per channel. Operators for
-    which `has_rule` says no have their MACs counted while they run.
-    Raises CannotTrace with the line that defeated the tracer. The global random state is left as it was.
+    `names` are the first names of the model's tensors. The batch is 1; in training mode 2, since batch norm
+    needs more than one value per channel. Operators for which `has_rule` says no have their MACs counted
+    while they run. Raises Untraceable with the line that defeated the tracer, CannotTrace where the network does
+    not run on such inputs. The global random state is left as it was.
     """
-    twin = _hollow_copy(model).train(training)
+    twin.train(training)
     try:
         with torch.random.fork_rng(devices=[]), recorded_reads(twin) as reads:
             module = fx.GraphModule(twin, _Tracer().trace(twin))
     except Exception as error:  # user code runs while it is traced: anything can be raised
-        raise CannotTrace(
-            f"torch.fx cannot trace {type(model).__name__}: {_first_line(error)} ({_last_place(error)}). "
-            "Control flow that depends on the data cannot be traced: move it out of forward, or pass the part "
-            "of the network that is a plain CNN."
-        ) from error
+        raise Untraceable("torch.fx", error) from error
+    results, counted = record(module, twin, inputs, training, has_rule)
+    return Traced(module, results, names, reads, counted)
+
+
+def record(
+    module: fx.GraphModule,
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    training: bool,
+    has_rule: HasRule,
+) -> tuple[dict[fx.Node, Any], dict[fx.Node, int]]:
+    """Run traced operations on zeros: the result of each, and the MACs of those without a rule.
+
+    Raises CannotTrace where the model does not take inputs of these shapes.
+    """
     recorder = _Recorder(module, has_rule)
-    zeros = torch.zeros((2 if training else 1, *example.shape[1:]), dtype=example.dtype)
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         try:
-            recorder.run(zeros)
+            recorder.run(*zeros_like_batch(inputs, 2 if training else 1))
         except Exception as error:
+            shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
             raise CannotTrace(
-                f"{type(model).__name__} does not run on an example of shape {tuple(example.shape)}: "
-                f"{_first_line(error)}. Pass an example of the shape that the network is made for, such as "
+                f"{type(model).__name__} does not run on an example of shape {shapes}: "
+                f"{str(error).splitlines()[0]}. Pass an example of the shape that the network is made for, such as "
                 "(1, channels, height, width)."
             ) from error
-    return Traced(module, recorder.results, first_names(model), reads, recorder.other_macs)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0]
+    return recorder.results, recorder.counted
 
 
 def _last_place(error: BaseException) -> str:

@@ -5,13 +5,14 @@ sizes of activations), and why it must stay. Units of equal signature are interc
 they form a group; a channel group's costs therefore need its width only.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from explorer.graph.walk import Walk
+from explorer.graph.walk import Axis, Walk
 from explorer.values import ChannelGroup, Slot, read_only
 
 
@@ -42,13 +43,15 @@ def _mix(state: NDArray[np.uint64], value: NDArray[np.uint64]) -> NDArray[np.uin
 
 
 def _signatures(roots: NDArray[np.int64], places: list[NDArray[np.int64]]) -> NDArray[np.uint64]:
-    """A hash of (place, number of positions) over all places, per class of labels."""
+    """A hash of (place, number of positions) over all places, per class of labels.
+
+    Hashes of single places are summed, so that their order does not matter and one pass over all is enough.
+    """
     signature = np.zeros(len(roots), dtype=np.uint64)
     for index, labels in enumerate(places):
-        counts = np.bincount(roots[labels[labels >= 0]], minlength=len(roots)).astype(np.uint64)
-        present = counts > 0
-        mixed = _mix(signature, counts * np.uint64(1_000_003) + np.uint64(index + 1))
-        signature = np.where(present, mixed, signature)
+        found, counts = np.unique(roots[labels[labels >= 0]], return_counts=True)
+        place = np.full(len(found), index + 1, dtype=np.uint64)
+        signature[found] += _mix(_mix(np.zeros_like(place), place), counts.astype(np.uint64))
     return signature
 
 
@@ -57,7 +60,8 @@ def find_units(walk: Walk, sizes: list[NDArray[np.int64]]) -> Units:
 
     Groups come in the order of the layers that produce them, units in the order of their channels.
     """
-    roots = walk.ties.roots()
+    classes = walk.ties.settle()
+    roots = classes.roots
     axes = list(walk.axes.values())
     places = [axis.labels.numpy().astype(np.int64) for axis in axes] + sizes
     signatures = _signatures(roots, places)
@@ -65,56 +69,57 @@ def find_units(walk: Walk, sizes: list[NDArray[np.int64]]) -> Units:
     group_of = np.full(len(roots), -1, dtype=np.int64)
     unit_of = np.full(len(roots), -1, dtype=np.int64)
     members: list[list[int]] = []  # roots of every group, in channel order
-    producers: list[list[str]] = []
+    producers: list[dict[str, None]] = []
     by_signature: dict[tuple[int, str], int] = {}
-    seen: set[int] = set()
     for layer in walk.layers:
-        labels = layer.out_labels.numpy().astype(np.int64)
+        labels = layer.out_labels.numpy()
         for root in dict.fromkeys(roots[labels[labels >= 0]].tolist()):
-            key = (int(signatures[root]), walk.ties.reason(root))
-            place = by_signature.setdefault(key, len(members))
-            if place == len(members):
-                members.append([])
-                producers.append([])
-            if root not in seen:
-                seen.add(root)
+            place = int(group_of[root])
+            if place < 0:
+                key = (int(signatures[root]), classes.reason(root))
+                place = by_signature.setdefault(key, len(members))
+                if place == len(members):
+                    members.append([])
+                    producers.append({})
+                group_of[root], unit_of[root] = place, len(members[place])
                 members[place].append(root)
-            if layer.name not in producers[place]:
-                producers[place].append(layer.name)
-    for place, group_roots in enumerate(members):
-        group_of[group_roots] = place
-        unit_of[group_roots] = np.arange(len(group_roots))
+            producers[place][layer.name] = None
     units = Units(group_of[roots], unit_of[roots], ())
-    names = _names(producers)
+    slots = _slots(axes, units, len(members))
+    names = _names([list(layers) for layers in producers])
     groups = tuple(
-        _group(walk, units, place, names[place], members[place], producers[place])
-        for place in range(len(members))
+        _group(names[place], len(found), slots[place], list(producers[place]), classes.reason(found[0]))
+        for place, found in enumerate(members)
     )
     return Units(units.group_of, units.unit_of, groups)
 
 
+def _slots(axes: list[Axis], units: Units, groups: int) -> list[list[Slot]]:
+    """Every group's places in tensors, in the order in which the walk met them."""
+    slots: list[list[Slot]] = [[] for _ in range(groups)]
+    for axis in axes:
+        owner, unit = units.pairs(axis.labels).T
+        present = np.unique(owner)
+        for place in present[present >= 0].tolist():
+            mine = unit if len(present) == 1 else np.where(owner == place, unit, -1)
+            slots[place].append(Slot(axis.tensor, axis.dim, read_only(mine.astype(np.int32)), axis.reads))
+    return slots
+
+
 def _names(producers: list[list[str]]) -> list[str]:
     """The first producing layer names a group; a second group of the same layer gets a number."""
-    names: list[str] = []
+    seen: Counter[str] = Counter()
+    names = []
     for layers in producers:
-        number = sum(name.split("/")[0] == layers[0] for name in names)
-        names.append(f"{layers[0]}/{number + 1}" if number else layers[0])
+        seen[layers[0]] += 1
+        number = seen[layers[0]]
+        names.append(f"{layers[0]}/{number}" if number > 1 else layers[0])
     return names
 
 
-def _group(
-    walk: Walk, units: Units, place: int, name: str, roots: list[int], producers: list[str]
-) -> ChannelGroup:
-    slots = []
-    for axis in walk.axes.values():
-        pairs = units.pairs(axis.labels)
-        mine = pairs[:, 0] == place
-        if mine.any():
-            unit = read_only(np.where(mine, pairs[:, 1], -1).astype(np.int32))
-            slots.append(Slot(axis.tensor, axis.dim, unit, axis.reads))
-    reason = walk.ties.reason(roots[0])
-    if not reason and len(roots) == 1:
+def _group(name: str, size: int, slots: list[Slot], producers: list[str], reason: str) -> ChannelGroup:
+    if not reason and size == 1:
         reason = "it is a single unit: all its channels go together or stay"
     if not reason and not any(slot.reads for slot in slots):
         reason = "no layer reads its channels, so that removing them changes nothing that is measured"
-    return ChannelGroup(name, len(roots), tuple(slots), tuple(producers), not reason, reason)
+    return ChannelGroup(name, size, tuple(slots), tuple(producers), not reason, reason)

@@ -4,8 +4,10 @@ Rules (graph/rules) see operators one at a time through `Call`; everything they 
 `Walk`: labels of parameter axes, ties, layers, attributes that repeat a length.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,9 +16,11 @@ from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map
 
 from explorer.errors import CannotTrace
+from explorer.graph.counts import counts_in, freeze_counts, number, without_counts
 from explorer.graph.labels import Ties, Value, on_axis, varying_dims, without_repeats
 from explorer.graph.reads import Reads
 from explorer.graph.tracing import Shape, Traced
+from explorer.values import FixedCall
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,8 @@ class LayerCall:
 class Call:
     """One operator in the traced network: what it is given, and what shape it returns.
 
-    `args` and `kwargs` hold a `Value` for every tensor; `module` is set when a module is called.
+    `args` and `kwargs` hold a `Value` for every tensor and a `Count` for every number that counts channels;
+    `module` is set when a module is called.
     """
 
     walk: "Walk"
@@ -67,14 +72,18 @@ class Call:
         return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
     @property
+    def where(self) -> str:
+        """The qualified name of the module that is called, or in which a function is."""
+        if self.module is not None:
+            return str(self.node.target)
+        stack = self.node.meta.get("nn_module_stack")
+        return (list(stack)[-1] if stack else "") or self.node.name
+
+    @cached_property
     def place(self) -> str:
         """For reasons: the operator, the module it is in, and the user's line."""
-        where = str(self.node.target) if self.module is not None else self.node.name
-        stack = self.node.meta.get("nn_module_stack")
-        if self.module is None and stack:
-            where = list(stack)[-1] or where
         line = self.node.meta.get("line")
-        return f"{self.operator} at {where}" + (f" ({line})" if line else "")
+        return f"{self.operator} at {self.where}" + (f" ({line})" if line else "")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,8 +97,16 @@ class Call:
 
     @property
     def input(self) -> Value:
-        """The tensor that the operator works on: the first argument, or the one named input."""
-        return self.args[0] if self.args else self.kwargs["input"]
+        """The tensor that the operator works on: the first argument, or the one named input or the first named."""
+        first: Value = (
+            self.args[0] if self.args else self.kwargs.get("input", next(iter(self.kwargs.values())))
+        )
+        return first
+
+    @property
+    def values(self) -> list[Value]:
+        """All tensors that the operator is given."""
+        return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Value)]
 
     def channels(self, value: Value, dim: int) -> Tensor:
         """The labels along one dimension, int32 (length,); -1 where there are none.
@@ -98,33 +115,41 @@ class Call:
         is frozen, since the operator mixes what they tell apart.
         """
         dim %= len(value.shape)
-        labels = torch.full((value.shape[dim],), -1, dtype=torch.int32)
-        found = False
+        labels: Tensor | None = None
         for field in value.fields:
-            dims = varying_dims(field)
-            if dim not in dims or found:
+            if labels is not None or dim not in varying_dims(field):
                 self.walk.ties.freeze(field, f"{self.place} mixes this axis")
                 continue
-            found = True
-            rows = without_repeats(field).movedim(dim, 0).reshape(len(labels), -1)
+            rows = without_repeats(field).movedim(dim, 0).reshape(value.shape[dim], -1)
             labels = rows[:, 0].contiguous()
             if rows.shape[1] > 1:
                 self.walk.ties.tie(rows, rows[:, :1], f"{self.place}: joined with channels that stay")
-        return labels
+        return labels if labels is not None else torch.full((value.shape[dim],), -1, dtype=torch.int32)
 
     def freeze(self, value: Value, reason: str) -> None:
         for field in value.fields:
             self.walk.ties.freeze(field, reason)
 
-    def freeze_axes(self, value: Value, dims: tuple[int, ...]) -> Value:
-        """Freeze the fields that vary along any of the dimensions; returns the value with the others."""
+    def whole_along(self, value: Value, dims: tuple[int, ...]) -> Value:
+        """The value with fields that do not vary along these dimensions, whose elements are mixed.
+
+        A field that varies along other dimensions too is tied along these; what varies only along them is
+        frozen.
+        """
+        mixed = {dim % len(value.shape) for dim in dims}
         kept = []
         for field in value.fields:
-            if set(varying_dims(field)) & {dim % len(value.shape) for dim in dims}:
+            varying = set(varying_dims(field))
+            if varying & mixed and varying <= mixed:
                 self.walk.ties.freeze(field, f"{self.place} mixes the channels")
-            else:
-                kept.append(field)
-        return Value(value.shape, tuple(kept), self.place)
+                continue
+            whole = field
+            for dim in varying & mixed:
+                whole = whole.narrow(dim, 0, 1)
+            if whole is not field:
+                self.walk.ties.tie(field, whole, f"{self.place}: joined with channels that stay")
+            kept.append(whole.expand(field.shape))
+        return Value(value.shape, tuple(kept), value.origin)
 
     def output(self, labels: Tensor, dim: int) -> Value:
         """A result whose dimension `dim` carries the labels."""
@@ -132,21 +157,17 @@ class Call:
             return Value(self.shape, (), self.place)
         return Value(self.shape, (on_axis(labels, self.shape, dim),), self.place)
 
-    def plain(self, result: Any = None) -> Any:
-        """The result (or the given structure of shapes) without labels."""
-        shapes = self.result if result is None else result
-        return tree_map(lambda x: Value(x.shape, (), self.place) if isinstance(x, Shape) else x, shapes)
+    def plain(self) -> Any:
+        """The result without labels."""
+        if isinstance(self.result, Shape):
+            return Value(self.result.shape, (), self.place)
+        return tree_map(lambda x: Value(x.shape, (), self.place) if isinstance(x, Shape) else x, self.result)
 
-    def parameter(self, name: str) -> str | None:
-        """Qualified first name of a tensor of the called module; None where the module has none."""
+    def tensor(self, name: str) -> str:
+        """Qualified first name of a tensor of the called module; "" where the module has none."""
         if getattr(self.module, name, None) is None:
-            return None
+            return ""
         return self.walk.traced.tensors[f"{self.node.target}.{name}"]
-
-    @property
-    def weight(self) -> str:
-        """Qualified first name of the called module's weight."""
-        return self.walk.traced.tensors[f"{self.node.target}.weight"]
 
 
 OUTPUTS = "its channels are the network's outputs (classes)"
@@ -160,36 +181,71 @@ class Walk:
         self.ties = Ties()
         self.axes: dict[tuple[str, int], Axis] = {}
         self.layers: list[LayerCall] = []
+        self.fixed: list[FixedCall] = []
         self.values: dict[fx.Node, Any] = {}
         self.attributes: set[tuple[str, str, str, int, int, int]] = set()
         self.reads: Reads = {}
-        self.other_macs = 0
         self.traced: Traced
+        self._calls: Counter[str] = Counter()
 
-    def axis(self, tensor: str, dim: int, length: int, reads: bool = False) -> Tensor:
-        """The labels of one dimension of a parameter or buffer, made at first use; -1 for length 1."""
+    def axis(
+        self, tensor: str, dim: int, length: int, reads: bool = False, labels: Tensor | None = None
+    ) -> Tensor:
+        """The labels of one dimension of a parameter or buffer, made at first use; -1 for length 1.
+
+        `labels` are those that the dimension belongs to: a dimension that has none yet takes them, another is
+        tied to them.
+        """
         known = self.axes.get((tensor, dim))
         if known is None:
-            labels = self.ties.fresh(length) if length > 1 else torch.tensor([-1], dtype=torch.int32)
+            if labels is None:
+                labels = self.ties.fresh(length) if length > 1 else torch.tensor([-1], dtype=torch.int32)
             known = Axis(tensor, dim, labels, reads)
-        elif reads and not known.reads:
-            known = Axis(tensor, dim, known.labels, True)
+        else:
+            if labels is not None:
+                self.ties.tie(known.labels, labels, f"{tensor} is tied to channels that stay")
+            if reads and not known.reads:
+                known = Axis(tensor, dim, known.labels, True)
         self.axes[tensor, dim] = known
         return known.labels
+
+    def repeat(self, module: str, attribute: str, tensor: str, dim: int, value: int) -> None:
+        """Note that a number on a module follows the length of a labelled dimension of a tensor."""
+        self.attributes.add((module, attribute, tensor, dim, value, len(self.axes[tensor, dim].labels)))
+
+    def measure(self, labels: Tensor) -> Axis | None:
+        """A dimension of a tensor that carries just these labels, and so tells how many are left."""
+        return next((axis for axis in self.axes.values() if torch.equal(axis.labels, labels)), None)
+
+    def layer(self, call: Call, name: str, kind: str, weight: str, x: Value, **found: Any) -> None:
+        """Note a conv or linear call; a second one of the same name gets a number."""
+        self._calls[name] += 1
+        number = self._calls[name]
+        self.layers.append(
+            LayerCall(
+                name=f"{name}#{number}" if number > 1 else name,
+                kind=kind,
+                weight=weight,
+                in_shape=x.shape[1:],
+                out_shape=found.pop("out_shape", None) or call.shape[1:],
+                node=call.node,
+                **found,
+            )
+        )
+
+    def fix(self, call: Call, macs: int, reason: str) -> None:
+        """Note multiply-adds that no plan changes."""
+        self.fixed.append(FixedCall(call.where, call.operator, macs, reason))
 
     def run(self, traced: Traced, rule_for: Callable[[Call], Rule], record_layers: bool) -> None:
         """Apply the rules in execution order."""
         self.traced = traced
-        layers_before = len(self.layers)
-        self.values = {}
+        self.values, self.layers, self.fixed, self._calls = {}, [], [], Counter()
         for node, result in traced.results.items():
             self.values[node] = self._value(node, result, rule_for)
         self.reads |= traced.reads
-        if record_layers:
-            self.other_macs += traced.other_macs
-        else:
-            del self.layers[layers_before:]
-            self.other_macs = 0
+        if not record_layers:
+            self.layers, self.fixed = [], []
 
     def freeze_read_widths(self) -> None:
         """Freeze what a width counts that the user's forward reads from a layer: it is a constant to the trace."""
@@ -202,7 +258,9 @@ class Walk:
 
     def _value(self, node: fx.Node, result: Any, rule_for: Callable[[Call], Rule]) -> Any:
         if node.op == "placeholder":
-            return Value(result.shape, (), "the network's input") if isinstance(result, Shape) else result
+            return tree_map(
+                lambda x: Value(x.shape, (), "the network's input") if isinstance(x, Shape) else x, result
+            )
         if node.op == "output":
             for value in tree_leaves(fx.map_arg(node.args, self.values.__getitem__)):
                 if isinstance(value, Value):
@@ -212,15 +270,21 @@ class Walk:
         if node.op == "get_attr":
             return self._attribute(node, result)
         args, kwargs = fx.map_arg((node.args, node.kwargs), self.values.__getitem__)
-        module = traced_module(self.traced, node)
-        call = Call(self, node, args, kwargs, result, module)
+        call = Call(self, node, args, kwargs, result, traced_module(self.traced, node))
         if isinstance(node.target, type):  # a container, such as a named tuple of logits
             returned = all(user.op == "output" for user in node.users)
             return freeze_everything(call, OUTPUTS if returned else "")
-        if not any(isinstance(leaf, Shape) for leaf in tree_leaves(result)):
-            return result  # sizes and other numbers
         try:
-            return rule_for(call)(call)
+            if not isinstance(result, Shape) and not any(isinstance(x, Shape) for x in tree_leaves(result)):
+                return number(call)
+            rule = rule_for(call)
+            if not getattr(rule, "takes_counts", False) and any(counts_in((args, kwargs))):
+                freeze_counts(call)
+                args, kwargs = without_counts((args, kwargs))
+                call = Call(self, node, args, kwargs, result, call.module)
+            return rule(call)
+        except CannotTrace:
+            raise
         except Exception as error:  # an operator used in a way that its rule does not foresee
             raise CannotTrace(
                 f"The explorer cannot follow {call.place}: {type(error).__name__}: {error}. This is a fault of the "
@@ -238,7 +302,13 @@ class Walk:
             for dim, length in enumerate(result.shape)
             if length > 1
         )
-        return Value(result.shape, fields, f"the parameter {node.target}")
+        return Value(result.shape, fields, f"the parameter {node.target}", name)
+
+
+def taking_counts(rule: Rule) -> Rule:
+    """Mark a rule that understands counts among its arguments; for others they freeze what they count."""
+    rule.takes_counts = True  # type: ignore[attr-defined]
+    return rule
 
 
 def traced_module(traced: Traced, node: fx.Node) -> nn.Module | None:
@@ -254,7 +324,14 @@ def changes_its_weights(module: nn.Module) -> bool:
 
 def freeze_everything(call: Call, reason: str = "") -> Any:
     """For operators without a rule: what they touch stays whole, with the operator as the reason."""
-    for value in tree_leaves((call.args, call.kwargs)):
-        if isinstance(value, Value):
-            call.freeze(value, reason or f"no rule for {call.place}")
+    reason = reason or f"no rule for {call.place}"
+    for value in call.values:
+        call.freeze(value, reason)
+    if call.module is not None:
+        for name, tensor in call.module.named_parameters():
+            first = call.walk.traced.tensors.get(f"{call.node.target}.{name}", "")
+            for dim, length in enumerate(tensor.shape):
+                call.walk.ties.freeze(call.walk.axis(first, dim, length), reason)
+    if macs := call.walk.traced.counted.get(call.node):
+        call.walk.fix(call, macs, reason)
     return call.plain()

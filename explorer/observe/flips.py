@@ -89,7 +89,7 @@ class Flips:
 
 
 def flips(outcomes: Outcomes) -> Flips:
-    """Compare what two states say of the same labelled images. Raises BadInput if their numbers differ."""
+    """Compare what two states say of the same images. Raises BadInput if their numbers differ."""
     labels = outcomes.labels
     if not len(outcomes.reference) == len(outcomes.now) == len(labels):
         raise BadInput(

@@ -9,7 +9,7 @@ from ipywidgets import HTML, Dropdown, HBox, ToggleButton, VBox
 
 from explorer.figures import bar_drawing, bar_words, width_bars
 from explorer.figures.drag import make_draggable
-from explorer.figures.folding import Span
+from explorer.figures.folding import Block, Span
 from explorer.figures.palette import theme_script
 from explorer.figures.rows import Geometry, Layout
 from explorer.figures.shown import Shown
@@ -84,7 +84,9 @@ class Bars(VBox):
     def _make_chooser(self) -> tuple[Dropdown, HTML]:
         """The list of blocks for the keyboard, or, where nothing is ever folded, a hint in its place."""
         strings = self._strings
-        blocks = [(f"{INDENT * depth}{block.name}", block.span) for depth, block in self._layout.root.walk()]
+        blocks = [
+            (INDENT * depth + self._named(block), block.span) for depth, block in self._layout.root.walk()
+        ]
         opened = Dropdown(
             options=[(strings("bars_open_none"), FOLDED), *blocks],
             tooltip=strings("bars_open_help"),
@@ -93,6 +95,12 @@ class Bars(VBox):
         hint = HTML(f'<span class="pe-soft">{escape(strings("bars_hint"))}</span>')
         hint.layout.display = "none" if self._layout.foldable else ""
         return opened.add_class("pe-bars-open"), hint.add_class("pe-bars-hint")
+
+    def _named(self, block: Block) -> str:
+        """The block's name, and of how many it was put together."""
+        if not block.several:
+            return block.name
+        return self._strings("bars_open_blocks", name=block.name, blocks=block.several)
 
     def _shown(self) -> Shown:
         session = self._session

@@ -71,6 +71,7 @@ class BokehDocument(BokehModel):
     def when_ready(self, script: CustomJS) -> None:
         """One more script for whenever a page has drawn the document; to be called before it is displayed."""
         self._document.js_on_event(DocumentReady, script)
+        self.send_state("render_bundle")  # what a page starts from was made at construction
 
     @contextmanager
     def batch(self) -> Iterator[None]:

@@ -11,7 +11,9 @@ def controls_script(strings: Strings, figure: Model) -> CustomJS:
     """A script for `document_ready` of a figure of the dashboard.
 
     Ctrl+Z and Ctrl+Shift+Z press undo and redo, except where text is typed; Escape and a press elsewhere close
-    popovers. Toggles and tabs tell screen readers whether they are pressed, which ipywidgets shows by colour only.
+    popovers, and a popover that closes with the focus in it gives it back to its button. Toggles and tabs tell
+    screen readers whether they are pressed, which ipywidgets shows by colour only. The root stays when another
+    network is shown: what it listens to is prepared once, what its new parts are called each time.
     """
     labels = {name: strings(name) for name in ("undo", "redo", "tabs")}
     return CustomJS(args={"figure": figure, **labels}, code=IN_DASHBOARD + _CONTROLS)
@@ -23,12 +25,28 @@ const TYPED = "textarea, input:not([type=checkbox])"
 const tell = (root) => {
   for (const button of root.querySelectorAll("button.widget-toggle-button")) {
     const on = String(button.classList.contains("mod-active"))
-    const name = button.closest(".pe-tabs") ? "aria-selected" : "aria-pressed"
+    const opener = button.matches(".pe-opener") ? "aria-expanded" : "aria-pressed"
+    const name = button.closest(".pe-tabs") ? "aria-selected" : opener
     if (button.getAttribute(name) !== on) button.setAttribute(name, on)
+  }
+  const shut = document.activeElement?.closest(".pe-popover.pe-shut")
+  if (shut != null && root.contains(shut)) shut.parentElement.querySelector(".pe-opener").focus()
+}
+
+const name = (root, {undo, redo, tabs}) => {
+  root.querySelector(".pe-undo").setAttribute("aria-label", undo)
+  root.querySelector(".pe-redo").setAttribute("aria-label", redo)
+  const list = root.querySelector(".pe-tabs button").parentElement
+  list.setAttribute("role", "tablist")
+  list.setAttribute("aria-label", tabs)
+  for (const tab of list.children) tab.setAttribute("role", "tab")
+  for (const group of root.querySelectorAll(".widget-toggle-buttons:not(.pe-tabs)")) {
+    group.setAttribute("role", "group")
+    group.setAttribute("aria-label", group.querySelector("label")?.innerText ?? "")
   }
 }
 
-const prepare = (root, {undo, redo, tabs}) => {
+const prepare = (root) => {
   const press = (button) => root.querySelector(button)?.click()
   const close = (spared) => {
     for (const opener of root.querySelectorAll(".pe-opener.mod-active")) {
@@ -43,12 +61,6 @@ const prepare = (root, {undo, redo, tabs}) => {
     press(event.shiftKey ? ".pe-redo" : ".pe-undo")
   })
   root.addEventListener("pointerdown", (event) => close(event.target))
-  root.querySelector(".pe-undo").setAttribute("aria-label", undo)
-  root.querySelector(".pe-redo").setAttribute("aria-label", redo)
-  const list = root.querySelector(".pe-tabs button").parentElement
-  list.setAttribute("role", "tablist")
-  list.setAttribute("aria-label", tabs)
-  for (const tab of list.children) tab.setAttribute("role", "tab")
   const watch = new MutationObserver(() => tell(root))
   watch.observe(root, {subtree: true, childList: true, attributes: true, attributeFilter: ["class"]})
   tell(root)
@@ -56,9 +68,10 @@ const prepare = (root, {undo, redo, tabs}) => {
 
 export default ({figure, ...labels}) => {
   inDashboard(figure, (root) => {
+    name(root, labels)
     if (root.dataset.peControls) return
     root.dataset.peControls = "true"
-    prepare(root, labels)
+    prepare(root)
   })
 }
 """

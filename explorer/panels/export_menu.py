@@ -3,29 +3,38 @@
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipywidgets import HTML, Button, HBox, Text
 
 from explorer.panels.binding import Binding
 from explorer.panels.popover import Popover
-from explorer.strings import Strings
+from explorer.strings import Message, Strings
 
 if TYPE_CHECKING:
     from explorer.evaluate.worker import LatestWins
     from explorer.session import Session
 
-KINDS = ("network", "report", "replay", "picture")
+KINDS = ("network", "onnx", "archive", "report", "replay", "picture")
 Job = tuple[str, Path]
-Said = str | Sequence[Path]
+
+
+class Written(NamedTuple):
+    """The files, and what of them is not as asked."""
+
+    paths: Sequence[Path]
+    notes: Sequence[Message] = ()
+
+
+Said = str | Written
 """A stage of the work, or what was written."""
 
 
 class ExportMenu(Popover):
     """A button for each kind of export, and what came of the last one. `buttons` are by kind.
 
-    A network that did not come with the explorer cannot be written as a file of Python: that button is
-    disabled, and says why.
+    A network whose class cannot be imported is written as an archive instead of a file of Python: its button
+    says so, and the answer why.
     """
 
     def __init__(self, session: "Session", strings: Strings) -> None:
@@ -41,11 +50,9 @@ class ExportMenu(Popover):
         ).add_class("pe-export-folder")
         self.buttons = {kind: Button(description=strings(f"export_{kind}")) for kind in KINDS}
         self.answer = HTML().add_class("pe-export-answer")
-        carried = session.network.source is not None
-        self.buttons["network"].disabled = not carried
         helps = {kind: strings(f"export_{kind}_help", name=name) for kind in KINDS}
-        if not carried:
-            helps["network"] = strings("export_network_own")
+        if session.network.source is None and session.network.constructor is None:
+            helps["network"] = strings("export_network_archive")
         rows = [
             HBox([button, HTML(f'<span class="pe-soft">{escape(helps[kind])}</span>')]).add_class(
                 "pe-export-row"
@@ -76,31 +83,34 @@ class ExportMenu(Popover):
     # ---- the worker thread ------------------------------------------------------------------------------
 
     def _work(self, job: Job, publish: Callable[[Said], None], _check: Callable[[], None]) -> None:
-        from explorer.export import check_folder, explored
+        from explorer.export import FORMATS, check_folder, explored
 
         kind, folder = job
         check_folder(folder)  # before the work, not after it
         session: Any = self._session
         name = session.network.name
-        if kind == "network":
-            publish(explored.write_network(folder, session, publish))
+        if kind in FORMATS:
+            notes: list[Message] = []
+            paths = explored.write_network(folder, session, publish, (kind,), notes.append)
+            publish(Written(paths, notes))
         elif kind == "report":
-            publish([explored.write_html(folder / f"{name}_report.html", session, publish)])
+            publish(Written([explored.write_html(folder / f"{name}_report.html", session, publish)]))
         elif kind == "replay":
-            publish(explored.write_replay(folder, session, publish))
+            publish(Written(explored.write_replay(folder, session, publish)))
         else:
-            publish([explored.write_picture(folder / f"{name}_widths.svg", session, publish)])
+            publish(Written([explored.write_picture(folder / f"{name}_widths.svg", session, publish)]))
 
     def _tell(self, job: Job, said: Said) -> None:
         if isinstance(said, str):
             self._say(self._strings(f"export_stage_{said}"))
             return
-        names = ", ".join(path.name for path in said)
-        self._say(self._strings("export_written", folder=job[1], names=names))
+        names = ", ".join(path.name for path in said.paths)
+        written = self._strings("export_written", folder=job[1], names=names)
+        self._say(written, *(self._strings.say(note) for note in said.notes))
 
     def _failed(self, _job: Job, error: BaseException) -> None:
         self._session.report(error)
         self._say(self._session.error, role="alert")
 
-    def _say(self, sentence: str, role: str = "status") -> None:
-        self.answer.value = f'<p role="{role}">{escape(sentence)}</p>'
+    def _say(self, *sentences: str, role: str = "status") -> None:
+        self.answer.value = "".join(f'<p role="{role}">{escape(sentence)}</p>' for sentence in sentences)

@@ -1,4 +1,4 @@
-"""The first line: which network on which images and how channels are ranked; at its right end, actions."""
+"""The first line: after the picker, which images and how channels are ranked; at its right end, actions."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from ipywidgets import HTML, Button, Dropdown, HBox
 from explorer.panels.binding import Binding
 from explorer.panels.export_menu import ExportMenu
 from explorer.panels.final_check import FinalLook
+from explorer.panels.picker_changes import Changes
 from explorer.panels.words import shown, tag
 from explorer.strings import Strings
 
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from explorer.session import Session
 
 
-class Header(HBox):
-    """`criteria` maps names to the words that people see."""
+class Heading(HBox):
+    """What one network is judged on and ranked by. `criteria` maps names to the words that people see."""
 
     def __init__(self, session: "Session", strings: Strings, criteria: Mapping[str, str]) -> None:
         self._session = session
-        self.title = HTML(_title(session, strings)).add_class("pe-title")
+        self.images = HTML(_images(session, strings)).add_class("pe-title")
         self.rank = Dropdown(
             options=[(label, name) for name, label in criteria.items()],
             description=strings("rank"),
@@ -30,18 +31,21 @@ class Header(HBox):
         binding = Binding(session)
         binding.render(self._render, "request")
         binding.gesture(self.rank, "value", lambda name: session.propose(criterion=name))
-        super().__init__([self.title, self.rank])
-        self.add_class("pe-header")
+        super().__init__([self.images, self.rank])
+        self.add_class("pe-heading")
 
     def _render(self) -> None:
         self.rank.value = self._session.request.criterion
 
 
 class Actions(HBox):
-    """Undo, redo, the reference, the final check, export: last in the tab order, seen at the first line's end."""
+    """Undo, redo, the reference, the final check, export: last in the tab order, seen at the first line's end.
 
-    def __init__(self, session: "Session", strings: Strings) -> None:
-        self._session = session
+    Undo and redo that have nothing left in this network go on to the one before or after, of `changes`.
+    """
+
+    def __init__(self, session: "Session", strings: Strings, changes: Changes) -> None:
+        self._session, self._changes = session, changes
         self.undo = Button(description="↶", tooltip=strings("undo_help")).add_class("pe-undo")
         self.redo = Button(description="↷", tooltip=strings("redo_help")).add_class("pe-redo")
         self.set_reference = Button(
@@ -52,10 +56,10 @@ class Actions(HBox):
         ).add_class("pe-dense-again")
         self.final = FinalLook(session, strings)
         self.export = ExportMenu(session, strings)
-        binding = Binding(session)
-        binding.render(self._render, "can_undo", "can_redo", "reference_is_dense")
-        self.undo.on_click(lambda _button: binding.act(session.undo))
-        self.redo.on_click(lambda _button: binding.act(session.redo))
+        self.binding = binding = Binding(session)
+        binding.render(self._render, "can_undo", "can_redo", "reference_is_dense", "request")
+        self.undo.on_click(lambda _button: binding.act(self._undo))
+        self.redo.on_click(lambda _button: binding.act(self._redo))
         self.set_reference.on_click(lambda _button: binding.act(session.set_reference))
         self.dense_again.on_click(lambda _button: binding.act(session.set_reference, None))
         super().__init__(
@@ -63,14 +67,32 @@ class Actions(HBox):
         )
         self.add_class("pe-actions")
 
+    def _undo(self) -> None:
+        if self._session.can_undo:
+            self._session.undo()
+        else:
+            self._changes.start("back")
+
+    def _redo(self) -> None:
+        if self._session.can_redo:
+            self._session.redo()
+        else:
+            self._changes.start("forward")
+
     def _render(self) -> None:
-        session = self._session
-        self.undo.disabled = not session.can_undo
-        self.redo.disabled = not session.can_redo
+        session, changes = self._session, self._changes
+        self.undo.disabled = not (session.can_undo or changes.can_go_back)
+        self.redo.disabled = not (session.can_redo or changes.can_go_forward)
         shown(self.dense_again, not session.reference_is_dense)
 
 
-def _title(session: "Session", strings: Strings) -> str:
-    data = session.network.data
-    words = strings("title_data", data=data.name) if data else strings("title_no_data")
-    return tag("pe-name", session.network.name) + tag("pe-soft", words, words)
+def _images(session: "Session", strings: Strings) -> str:
+    """On which images; that the weights are random comes first. What loading adapted is in the tooltip."""
+    network = session.network
+    if network.data is None:
+        words, more = strings("title_no_data"), (strings("title_no_data_help"), *network.notes)
+    else:
+        words, more = strings("title_data", data=network.data.name), network.notes
+    if not network.trained:
+        words = strings("title_untrained", images=words)
+    return tag("pe-soft", words, "\n".join((words, *more)))

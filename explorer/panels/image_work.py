@@ -85,7 +85,7 @@ class ImageWork:
             maps = compare(dense, pruned, session.graph, job.cut.plan, layer, inputs, inputs, check)
         return Look(
             picture=photograph(images.pixels[job.image].numpy()),
-            label=int(images.labels[job.image]),
+            label=int(job.outcomes.labels[job.image]),
             names=self._data.classes,
             dense=top_classes(dense, inputs)[0],
             now=top_classes(pruned, inputs)[0],

@@ -45,13 +45,13 @@ export default ({keep, language, figures}) => {
     if (!tooltip.target?.isConnected) tooltip.model.clear()
   }
   inDashboard(figures[0], (root) => {
+    root.querySelector(".pe-keep .noUi-handle").setAttribute("aria-label", keep)
     if (root.dataset.lmSuppressShortcuts) return
     root.dataset.lmSuppressShortcuts = "true"
     root.addEventListener("focusin", ({target}) => { target.dataset.lmSuppressShortcuts = "true" })
     root.lang = language
     root.tabIndex = -1
     root.addEventListener("keydown", (event) => event.stopPropagation())
-    root.querySelector(".pe-keep .noUi-handle").setAttribute("aria-label", keep)
   })
 }
 """

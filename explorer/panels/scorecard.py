@@ -89,20 +89,42 @@ def accuracy_html(
         state = tag("pe-state pe-now", working, working)
         belongs = tag("pe-soft pe-earlier", earlier, strings("earlier_help"))
         number = f'<span class="pe-stale">{number}{belongs}</span>'
-    head = tag("pe-label", strings("accuracy")) + state
-    return f'<div class="pe-line">{head}</div><div class="pe-line">{number}{reference}{bar}</div>'
+    head = tag("pe-label", strings("accuracy"), strings("accuracy_help")) + state
+    beside = ("" if earlier else _divergence(strings, estimate)) + reference + bar
+    return f'<div class="pe-line">{head}</div><div class="pe-line">{number}{beside}</div>'
 
 
 def _number(strings: Strings, estimate: Estimate) -> str:
+    if estimate.counts == "itself":
+        why = tag("pe-soft pe-interval", strings("counts_itself"), strings("counts_itself_help"))
+        return tag("pe-big", "100") + tag("pe-unit", "%") + why
     low, high = 100 * estimate.low, 100 * estimate.high
     interval = strings("interval_help", low=f"{low:.1f}", high=f"{high:.1f}")
     accuracy = tag("pe-big", f"{100 * estimate.accuracy:.1f}") + tag("pe-unit", "%")
     return accuracy + tag("pe-soft pe-interval", f"± {(high - low) / 2:.1f}", interval)
 
 
+def _divergence(strings: Strings, estimate: Estimate | None) -> str:
+    """How far the probabilities are from the dense network's, where labels are not known."""
+    if estimate is None or estimate.counts != "agreement" or estimate.divergence is None:
+        return ""
+    nats = nats_of(estimate.divergence)
+    return tag("pe-soft pe-reference", strings("divergence", nats=nats), strings("divergence_help"))
+
+
+def nats_of(divergence: float) -> str:
+    """A divergence in two digits at least: "0.031", "2.40"; what is more than nothing never reads 0."""
+    if 0 < divergence < 0.0005:
+        return "<0.001"
+    return f"{divergence:.{2 if divergence >= 0.995 else 3}f}"
+
+
 def _reference(strings: Strings, reference: Estimate | None, dense: bool) -> str:
-    """The reference's accuracy, marked until all images are seen; its interval in the tooltip."""
-    if reference is None or not reference.seen:
+    """The reference's accuracy, marked until all images are seen; its interval in the tooltip.
+
+    Nothing where it is 100 % by definition.
+    """
+    if reference is None or not reference.seen or reference.counts == "itself":
         return ""
     text = strings(
         "reference" if reference.done else "reference_partly", accuracy=f"{100 * reference.accuracy:.1f}"

@@ -52,9 +52,13 @@ class Reference:
 
 
 class Answering(SessionState):
-    """Takes requests (`_ask`) and publishes what they come to. Raises CannotTrace if the network cannot be read."""
+    """Takes requests (`_ask`) and publishes what they come to. Raises CannotTrace if the network cannot be read.
 
-    def __init__(self, network: Network) -> None:
+    With a `history`, of an earlier session over the same network, it goes on where that one stood: it is ranked
+    and answered before the constructor returns.
+    """
+
+    def __init__(self, network: Network, history: History | None = None) -> None:
         self.network = network
         self.graph: ChannelGraph = trace(network.model, network.example)
         self.dense_cost: Cost = cost(self.graph)
@@ -64,8 +68,11 @@ class Answering(SessionState):
         self._choices = Choices(network, self.graph)
         self._latency_wanted = self._final_wanted = self._closed = False
         first = Request() if network.data is not None else Request(criterion="l1", recovery=Recovery())
-        self._latest = self._good = first  # asked last; answered to the end last
-        self._history, self._visits = History(first), Visits()
+        self._history, self._visits = history or History(first), Visits()
+        self._latest, self._good = self._history.now, first  # asked last; answered to the end last
+        if history is not None:  # what cannot be answered is refused before there are threads
+            self._choices.scored(self._latest)
+            self._choices.answer(self._latest)
         self._reference = Reference(self._dense, Recovery(), 0)
         self._untrained: Message | None = None  # what is to be said of a cut that was not trained again
         self._held_plan: Plan | None = None  # what a pointer that is held down began with
@@ -93,7 +100,16 @@ class Answering(SessionState):
         self._worker: LatestWins[Request, _Note] = LatestWins(
             self._work, self._tell, self._failed, grace=GRACE
         )
-        self._worker.submit(first)
+        if history is not None:
+            self._answer(self._latest)
+            self._tell_history()
+        self._worker.submit(self._latest)
+
+    @property
+    def agreeing(self) -> bool:
+        """Whether there are images without labels: estimates then count agreement with the dense network."""
+        data = self.network.data
+        return data is not None and not data.explore.labelled
 
     # ---- the analytic part ------------------------------------------------------------------------------
 
@@ -214,10 +230,9 @@ class Answering(SessionState):
         if ours is None or theirs is None:
             self.outcomes = None
             return
-        labels = self.network.data.explore.labels.numpy()
         before = self.outcomes
         if before is None or before.reference is not theirs.predicted or before.now is not ours.predicted:
-            self.outcomes = Outcomes(theirs.predicted, ours.predicted, labels)
+            self.outcomes = Outcomes(theirs.predicted, ours.predicted, ours.truth)
         if theirs is not ours and self.plan != self._dense:
             key = "status_broken" if self.reference_is_dense else "status_broken_reference"
             broken = Message.of(key, count=int(np.count_nonzero(theirs.right & ~ours.right)))

@@ -12,6 +12,7 @@ from explorer.allocate import ALLOCATIONS, Curve, by_hand, curve, plan_widths
 from explorer.costs import COSTS, cost, totals, widths_of
 from explorer.criteria import CRITERIA, score
 from explorer.errors import BadInput, UnknownName, require_name, require_whole
+from explorer.evaluate.recovery import require_trainable
 from explorer.graph.checks import without_unread
 from explorer.strings import Message
 from explorer.values import ChannelGraph, Cost, Plan, Recovery, Request, Scores, full_plan
@@ -72,9 +73,12 @@ class Choices:
             raise BadInput(
                 f"recovery must be a Recovery, such as Recovery.parse('bn'), not {asked.recovery!r}."
             )
+        data = self._network.data
+        if asked.recovery.epochs and data is not None and data.train is not None:
+            require_trainable(data.train)
         require_whole("seed", asked.seed, 0)
         require_whole("minimum, a number of channels,", asked.minimum, 1)
-        if self._network.data is None and CRITERIA[asked.criterion].needs_data:
+        if data is None and CRITERIA[asked.criterion].needs_data:
             raise BadInput(
                 f"Ranking by {asked.criterion} looks at images; this network was loaded without data."
             )

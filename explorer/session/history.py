@@ -22,6 +22,17 @@ class History:
         self._clock = clock
         self._kind, self._at = "", 0.0
         self._held = self._held_entry = False
+        self._recorded = 0
+
+    @property
+    def now(self) -> Request:
+        """Where we are."""
+        return self._now
+
+    @property
+    def recorded(self) -> int:
+        """How often something new was asked for; going back and forth does not count."""
+        return self._recorded
 
     @property
     def can_undo(self) -> bool:
@@ -43,6 +54,7 @@ class History:
         """The request that was just asked for; equal to the last one, it is no entry."""
         if asked == self._now:
             return
+        self._recorded += 1
         now = self._clock()
         soon = bool(kind) and kind == self._kind and now - self._at <= KEYS_APART
         if not (soon or (self._held and self._held_entry)):
@@ -69,6 +81,10 @@ class History:
         self._past.append(self._now)
         self._now, self._kind = self._future.pop(), ""
         return self._now
+
+    def branch(self) -> None:
+        """Forget what was undone: something else follows, such as another network."""
+        self._future.clear()
 
     def retreat(self, good: Request) -> None:
         """Go back to a request without an entry: what was asked since could not be answered."""

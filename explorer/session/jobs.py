@@ -7,7 +7,7 @@ from torch import nn
 
 from explorer.costs import cost
 from explorer.errors import BadInput
-from explorer.evaluate.estimates import count
+from explorer.evaluate.estimates import Judge
 from explorer.evaluate.folding import fold
 from explorer.evaluate.latency import measure_latency
 from explorer.evaluate.live import LiveEvaluation
@@ -24,6 +24,7 @@ class Jobs:
 
     def __init__(self, network: Network, graph: ChannelGraph, live: LiveEvaluation | None) -> None:
         self._network, self._graph, self._live = network, graph, live
+        self._judge: Judge | None = None  # of the final images
         self._dense_final: Estimate | None = None
 
     def latency(self, plan: Plan) -> tuple[Latency, ...]:
@@ -40,17 +41,18 @@ class Jobs:
         data = self._network.data
         if self._live is None or data is None or data.final is None:
             raise BadInput("There are no final images to look at.")
-        if self._dense_final is None:
-            dense = self._live.network(full_plan(self._graph), Recovery(), check)
-            self._dense_final = self._on_final(dense, "dense", check)
-        network = self._live.network(plan, state.recovery, check, seed=state.seed)
-        now = self._on_final(network, state.key, check)
-        return FinalCheck(number, state.recovery, cost(self._graph, plan), now, self._dense_final)
+        everything = full_plan(self._graph)
+        if self._dense_final is None or self._judge is None:
+            dense = self._folded(self._live.network(everything, Recovery(), check))
+            self._judge = Judge(data.final, dense)
+            *_, last = self._judge.judge(dense, "dense", check=check)
+            self._dense_final = last.estimate
+        network = self._folded(self._live.network(plan, state.recovery, check, seed=state.seed))
+        if plan == everything and state.recovery == Recovery():
+            network = self._judge.dense or network
+        *_, last = self._judge.judge(network, state.key, check=check)
+        return FinalCheck(number, state.recovery, cost(self._graph, plan), last.estimate, self._dense_final)
 
-    def _on_final(self, network: nn.Module, key: str, check: Callable[[], None]) -> Estimate:
-        assert self._network.data is not None
-        assert self._network.data.final is not None
+    def _folded(self, network: nn.Module) -> nn.Module:
         with torch.inference_mode():
-            network = fold(network, self._graph.folds)
-        *_, last = count(network, self._network.data.final, key, check=check)
-        return last
+            return fold(network, self._graph.folds)

@@ -8,9 +8,11 @@ from torch import nn
 
 from explorer.costs import cost
 from explorer.errors import BadInput, Interrupted, require_whole
+from explorer.evaluate.recovery import require_trainable
 from explorer.records import Moment, Outcomes, Training
 from explorer.session import wording
 from explorer.session.answering import Answering, Reference
+from explorer.session.history import History
 from explorer.session.sweeps import SWEEPS
 from explorer.strings import Message
 from explorer.surgery import shrink
@@ -24,6 +26,11 @@ class Session(Answering):
     publishes estimates as they come, another one trains. Traits may change on any thread. Raises CannotTrace
     if the network cannot be read.
     """
+
+    @property
+    def history(self) -> History:
+        """What undo goes through: another session over the same network can go on with it."""
+        return self._history
 
     # ---- choosing ---------------------------------------------------------------------------------------
 
@@ -164,6 +171,7 @@ class Session(Answering):
                 "Training needs training images, and this network was loaded without. Load it with "
                 "data=explorer.Data(name, classes, train=explorer.Images(...), explore=...)."
             )
+        require_trainable(data.train)
         with self._state:
             asked = replace(self.request, recovery=Recovery(bn=True, epochs=epochs))
             if self._live is not None and self._live.is_trained(self.plan, asked.recovery, asked.seed):
@@ -288,5 +296,4 @@ class Session(Answering):
         )
         if first is None or second is None:
             return None
-        labels = self.network.data.explore.labels.numpy()
-        return Outcomes(first.predicted, second.predicted, labels)
+        return Outcomes(first.predicted, second.predicted, second.truth)

@@ -56,7 +56,7 @@ class SweepDesk:
         """
         require_name("sweep", kind, SWEEPS)
         if self._network.data is None:
-            raise BadInput("A sweep counts right answers: load the network with data, labelled images.")
+            raise BadInput("A sweep compares answers to images: load the network with data.")
         with self._lock:
             self.stop()
             job = _Job(kind, scores, cost, recovery)

@@ -5,6 +5,7 @@ keys with values, so that they are worded only where they are shown.
 """
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -37,6 +38,14 @@ class Strings:
         """The text with its places filled. Raises KeyError for a key or a place that is not there."""
         text = self.table[key]
         return text.format(**values) if values else text
+
+    def agreeing(self) -> "Strings":
+        """The same language for images without labels: texts named `..._agreement` in place of the plain ones."""
+        other = copy(self)
+        ending = "_agreement"
+        own = {key.removesuffix(ending): text for key, text in self.table.items() if key.endswith(ending)}
+        other.table = {**self.table, **own}
+        return other
 
     def say(self, message: Message) -> str:
         """A message in words; values that are messages are worded too."""

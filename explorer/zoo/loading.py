@@ -1,78 +1,177 @@
-"""`load`: a bundled network by name, or a user's module, ready to be explored."""
+"""`load`: a network by name or as a module, with weights and images, ready to be explored."""
 
-import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from explorer.data import Data, DataSource, Images, Normalize, as_data, as_images, fashion_mnist, identity
+from explorer.data import (
+    Crop,
+    Data,
+    DataSource,
+    Images,
+    Normalize,
+    as_data,
+    as_images,
+    fashion_mnist,
+    identity,
+)
+from explorer.data.bundled import CLASSES, SIDE
 from explorer.data.fitting import require_finite, require_labels, taking
-from explorer.errors import BadInput, ExplorerError, require_name
+from explorer.data.folders import image_folder, require_all_classes
+from explorer.errors import BadInput, ExplorerError, UnknownName
+from explorer.zoo.archive import load_archive
+from explorer.zoo.built import Built, same_random_numbers, sample_input
+from explorer.zoo.checkpoints import read_checkpoint
+from explorer.zoo.constructor import Constructor, as_constructor, first_same, own_class, require_same
+from explorer.zoo.files import kind_of, refused, require_file
+from explorer.zoo.matching import put_weights
+from explorer.zoo.modules import copied_module
 from explorer.zoo.network import Network
 from explorer.zoo.networks import NETWORKS
+from explorer.zoo.torchvision_models import build_classifier, classifier_names, likely_constructors
+
+ENDINGS = (
+    ".pt2",
+    ".pt",
+    ".pth",
+    ".bin",
+    ".ckpt",
+    ".safetensors",
+    ".tar",
+)  # a name with one of them is a path
 
 
 def load(
-    source: str | nn.Module,
+    source: str | Path | nn.Module,
     data: DataSource | None = None,
     example: Tensor | None = None,
     normalize: Callable[[Tensor], Tensor] | None = None,
+    weights: str | Path | None = "default",
+    constructor: object = None,
 ) -> Network:
-    """A bundled network by name, with its weights and images; or a copy of an nn.Module.
+    """A network to explore: a bundled name, one of torchvision's classifiers, an nn.Module, or the path of a
+    torch.export archive (.pt2).
 
     `data` are images to judge it on: a Data, or anything else that becomes explore images. `normalize` maps
-    those images in [0, 1] to inputs; without it float images are taken as inputs already, and a bundled
-    network normalises uint8 images as its own. `example` is an input, float (1, C, H, W); without it the
-    first explore image is. The module is not changed, and no random number is drawn.
+    those images in [0, 1] to inputs; without it float images are taken as inputs already, and a network by name
+    normalises uint8 images as its own. `example` is an input, float (1, C, H, W); without it the first explore
+    image is, and where a network by name has no images, a random input of its size.
 
-    Raises UnknownName for a name that is not bundled, and BadInput for weights that are not finite, for data
-    or an example that the network does not take, for labels that it has no logit for, or when a module comes
-    without both.
+    `weights`: "default" (those that ship with the explorer; torchvision's best, from its cache or downloaded;
+    those that the module has), None (untrained, for a network by name), or a file of tensors: safetensors or a
+    state dict. `constructor` says how exported Python files make the dense network: "package.module:Name", a
+    class or function of a Python file, or functools.partial of one.
+
+    A module is copied and not changed. No file runs code, and no random number is drawn.
+
+    Raises UnknownName for a name that is no network, and BadInput for files that do not fit or cannot be had,
+    for weights that are not finite, for data or an example that the network does not take, for labels that it
+    has no logit for, for a constructor that makes another network, or when a module comes without data and
+    example.
     """
-    own: Normalize | None = None
-    if isinstance(source, str):
-        name, (model, own) = source, _bundled(source)
-    elif isinstance(source, nn.Module):
-        name, model = type(source).__name__, _private_copy(source)
-    else:
-        raise _refused(source)
-    require_finite(name, model)
-    values: Data | None = None
-    if data is not None:
-        values = _as_data(data, normalize, own)
-    elif own is not None:
-        values = fashion_mnist(normalize or own)
-    sample, answer = _example(model, name, values, example)
+    built = _built(source, weights)
+    require_finite(built.name, built.model)
+    given = None if example is None else _checked_example(example)
+    values = _as_data(data, normalize, built, given)
+    sample, answer = _example(built, values, given)
     if values is not None and data is not None:  # bundled images fit, and are read only when they are needed
-        _check_labels(values, answer)
+        _check_labels(built.name, values, answer, isinstance(data, str | Path))
+    made, why_not = _constructor(built, constructor, sample, answer)
     return Network(
-        name,
-        model,
+        built.name,
+        built.model,
         sample,
         values,
-        normalize or own or (values.explore.normalize if values else identity),
-        inspect.getsourcefile(type(model)) if own else None,
+        normalize or built.normalize or (values.explore.normalize if values else identity),
+        built.source,
+        constructor=made,
+        no_constructor=why_not,
+        trained=built.trained,
+        classes=built.classes or (values.classes if values else ()),
+        crop=built.crop,
+        notes=built.notes,
     )
+
+
+# ---- sources ---------------------------------------------------------------------------------------------
+
+
+def _built(source: object, weights: str | Path | None) -> Built:
+    """The network of a source, with its weights."""
+    if not (weights is None or isinstance(weights, str | Path)):
+        raise BadInput(
+            f'weights is a {type(weights).__name__}; expected "default", None (untrained) or the path of a file. '
+            "A state dict goes into the module itself: model.load_state_dict(weights)."
+        )
+    if isinstance(source, nn.Module):
+        return _with_weights(copied_module(source), weights)
+    if not isinstance(source, str | Path):
+        raise _refused(source)
+    if isinstance(source, str) and source in NETWORKS:
+        return _bundled(source, weights)
+    if isinstance(source, Path) or _is_path(source):
+        return _from_file(require_file(source), weights)
+    if source in classifier_names():
+        return build_classifier(source, weights)
+    near = get_close_matches(source, classifier_names(), n=4, cutoff=0.5)
+    raise UnknownName(
+        "network",
+        source,
+        NETWORKS,
+        f" Of torchvision's {len(classifier_names())} classifiers, which load by name too, these are near: "
+        f"{', '.join(near)}."
+        if near
+        else " The classifiers of torchvision load by name too, such as 'resnet18'.",
+    )
+
+
+def _is_path(source: str) -> bool:
+    return source.lower().endswith(ENDINGS) or "/" in source or "\\" in source
 
 
 def _refused(source: object) -> BadInput:
     instance = "an instance, not the class: " if isinstance(source, type) else ""
     return BadInput(
         f"load() cannot take {source!r} ({type(source).__name__}). Pass {instance}an nn.Module, or the name "
-        f"of a bundled network ({', '.join(NETWORKS)})."
+        f"of a bundled network ({', '.join(NETWORKS)}), of one of torchvision's classifiers, or of a .pt2 archive."
     )
 
 
-def _bundled(name: str) -> tuple[nn.Module, Normalize]:
-    require_name("bundled network", name, NETWORKS)
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then overwritten
+def _from_file(path: Path, weights: str | Path | None) -> Built:
+    kind, words = kind_of(path)
+    if kind == "archive":
+        return _with_weights(load_archive(path), weights)
+    if kind == "other":
+        raise refused(path, f"is {words}")
+    raise BadInput(
+        f"{path} holds weights, not a network. Pass the network that they are of and the file: "
+        f"load(network, weights={str(path)!r})."
+    )
+
+
+def _with_weights(built: Built, weights: str | Path | None) -> Built:
+    """A network that has weights, with those of a file in their place if one is given."""
+    if weights == "default":
+        return built
+    if weights is None:
+        raise BadInput(
+            f"weights=None asks for an untrained network, but {built.name} comes with its weights as it "
+            "is. Leave weights out; only a network by name can be made anew."
+        )
+    notes = put_weights(read_checkpoint(weights, built.model), built.model, built.name)
+    return replace(built, notes=built.notes + notes)
+
+
+def _bundled(name: str, weights: str | Path | None) -> Built:
+    with same_random_numbers(seed=0):  # initial weights are drawn, and usually overwritten
         model = NETWORKS[name]()
     try:
         with (
@@ -81,68 +180,118 @@ def _bundled(name: str) -> tuple[nn.Module, Normalize]:
         ):
             metadata = content.metadata()
             names = content.keys()
-            model.load_state_dict({key: content.get_tensor(key) for key in names})
+            if weights == "default":
+                model.load_state_dict({key: content.get_tensor(key) for key in names})
     except (OSError, SafetensorError, RuntimeError) as error:  # missing, damaged, of another network
         raise ExplorerError(
             f"The bundled weights explorer/zoo/weights/{name}.safetensors cannot be read ({error}). Install "
             f"the package again, or train them: python scripts/train_bundled.py {name}."
         ) from error
-    return model.eval(), Normalize(float(metadata["mean"]), float(metadata["std"]))
+    built = Built(
+        name,
+        model.eval(),
+        Normalize(float(metadata["mean"]), float(metadata["std"])),
+        Crop((SIDE, SIDE), None, 1),
+        CLASSES,
+        no_constructor=f"{name} ships with the explorer: exported Python files carry its source.",
+        source=inspect.getsourcefile(type(model)),
+    )
+    if weights is None:
+        return replace(built, trained=False, notes=(f"{name} is untrained: its weights are random.",))
+    return _with_weights(built, weights)
 
 
-def _private_copy(module: nn.Module) -> nn.Module:
-    """In eval mode, on the CPU, without gradients."""
-    lazy = [name for name, value in module.state_dict(keep_vars=True).items() if is_lazy(value)]
-    if lazy:
-        raise BadInput(
-            f"{type(module).__name__} has no weights yet in {', '.join(lazy)} (lazy modules). Run it once on "
-            "an input before load()."
-        )
-    try:
-        model = copy.deepcopy(module)
-    except (RuntimeError, TypeError) as error:
-        raise BadInput(
-            f"{type(module).__name__} cannot be copied ({error}), and the explorer works on copies only. "
-            "Keep tensors that are computed from weights, locks and open files out of its attributes."
-        ) from error
-    model.zero_grad(set_to_none=True)
-    return model.cpu().eval()
+def _constructor(built: Built, given: object, sample: Tensor, answer: Any) -> tuple[Constructor | None, str]:
+    """How exported files make the network, or None and why not."""
+    if given is not None:
+        made = as_constructor(given)
+        require_same(made, built.model, sample, answer)
+        return made, ""
+    if built.constructor is not None or built.no_constructor:
+        return built.constructor, built.no_constructor
+    if type(built.model).__module__.startswith("torchvision.models.") and isinstance(answer, Tensor):
+        likely = likely_constructors(built.model, answer.shape[-1])
+        if (found := first_same(likely, built.model, sample, answer)) is not None:
+            return found, ""
+    return own_class(built.model, sample, answer)
 
 
-def _as_data(data: DataSource, normalize: Callable[[Tensor], Tensor] | None, own: Normalize | None) -> Data:
-    values = as_data(data, normalize)
-    has_no_own = not isinstance(data, Data | Images)
-    if own and not normalize and has_no_own and values.explore.pixels.dtype == torch.uint8:
-        return replace(values, explore=replace(values.explore, normalize=own))
-    return values
+# ---- images ----------------------------------------------------------------------------------------------
 
 
-def _check_labels(data: Data, answer: Any) -> None:
+def _as_data(
+    data: DataSource | None,
+    normalize: Callable[[Tensor], Tensor] | None,
+    built: Built,
+    example: Tensor | None,
+) -> Data | None:
+    if data is None:
+        bundled = built.source is not None and built.normalize is not None
+        return fashion_mnist(normalize or built.normalize or identity) if bundled else None
+    own_size = built.crop is not None and (example is None or example.shape[2:] == built.crop.size)
+    crop = built.crop if own_size or example is None else _crop(example)
+    values = as_data(data, normalize, size=crop)
+    if isinstance(data, str | Path) and set(values.classes) < set(built.classes):
+        values = image_folder(data, crop, normalize, classes=built.classes)
+    if not values.classes:  # without labels, answers have names all the same
+        values = replace(values, classes=built.classes)
+    own = built.normalize
+    if own is None or normalize is not None or isinstance(data, Data | Images):
+        return values
+    return Data(
+        values.name,
+        values.classes,
+        values.train and _normalised(values.train, own),
+        _normalised(values.explore, own),
+        values.final and _normalised(values.final, own),
+    )
+
+
+def _normalised(images: Images, own: Callable[[Tensor], Tensor]) -> Images:
+    """Bytes as the network wants them; float images are inputs already."""
+    return replace(images, normalize=own) if images.pixels.dtype == torch.uint8 else images
+
+
+def _crop(example: Tensor) -> Crop | None:
+    """What makes pictures of the example's size."""
+    if example.dim() != 4:
+        return None
+    channels, height, width = example.shape[1:]
+    return Crop((height, width), None, 1 if channels == 1 else 3 if channels == 3 else None)
+
+
+def _check_labels(name: str, data: Data, answer: Any, from_folder: bool) -> None:
     """Raise BadInput if a label of any split has no logit. Answers that are no logits are not judged here."""
     if isinstance(answer, Tensor) and answer.dim() == 2:
         for images in (data.explore, data.train, data.final):
-            if images is not None:
+            if images is not None and images.labels is not None:
                 require_labels(images.labels, answer)
+        if from_folder:
+            require_all_classes(data, answer.shape[1], name)
 
 
-def _example(model: nn.Module, name: str, data: Data | None, example: Tensor | None) -> tuple[Tensor, Any]:
+def _example(built: Built, data: Data | None, example: Tensor | None) -> tuple[Tensor, Any]:
     """The given example, or the first explore image, and the answer to it; both are tried if shapes differ."""
+    name, model = built.name, built.model
     first = None if data is None else as_images(data, "explore").inputs(slice(0, 1))
     if example is not None:
-        given = _checked_example(example)
-        answer = _answer(model, name, given, "an example")
-        if first is not None and first.shape != given.shape:
+        answer = _answer(model, name, example, "an example")
+        if first is not None and first.shape != example.shape:
             _answer(model, name, first, "images")
-        return given, answer
-    if first is None:
-        raise BadInput(
-            f"load() needs an input of {name}: pass example=, a batch of one such as "
-            "torch.randn(1, 3, 32, 32), or data= with labelled images."
-        )
-    return first, _answer(model, name, first, "images")
+        return example, answer
+    if first is not None:
+        return first, _answer(model, name, first, "images")
+    if built.shape is not None:
+        sample = sample_input(built.shape)
+        return sample, _answer(model, name, sample, "an input")
+    raise BadInput(
+        f"load() needs an input of {name}: pass example=, a batch of one such as "
+        "torch.randn(1, 3, 32, 32), or data= with images."
+    )
 
 
-def _checked_example(example: Tensor) -> Tensor:
+def _checked_example(example: object) -> Tensor:
+    """A private copy on the CPU."""
     if not isinstance(example, Tensor) or not example.is_floating_point():
         found = example.dtype if isinstance(example, Tensor) else type(example).__name__
         raise BadInput(f"The example is {found}; expected a float tensor, a batch of one normalised input.")
@@ -160,5 +309,5 @@ def _answer(model: nn.Module, name: str, inputs: Tensor, what: str) -> Any:
     """What the network answers; raises BadInput where it does not take the inputs."""
     hint = "Pass inputs of the shape and dtype that its forward expects."
     # Not inference_mode: a module that keeps a tensor of its forward could then not be trained.
-    with taking(name, inputs, hint, what), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with taking(name, inputs, hint, what), torch.no_grad(), same_random_numbers():
         return model(inputs)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from explorer.data.images import Data
+from explorer.data.pictures import Crop
 from explorer.values import content_key
+from explorer.zoo.constructor import Constructor
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +18,12 @@ class Network:
     """What `load` returns.
 
     `model` is a private copy in eval mode, on the CPU; `example` an input, a batch of one; `normalize` maps
-    images in [0, 1] to inputs. `source` is the Python file of a bundled network's class, None for a user's.
+    images in [0, 1] to inputs, and `crop` pictures of any size to such images (None: not known). `source` is the
+    Python file of a bundled network's class, None for others.
+
+    `constructor` makes the dense network again, for exported files; where there is none, `no_constructor` is a
+    sentence that says why. `trained` is False only where the weights are known to be random. `classes` are the
+    names of the logits, () where not known. `notes` are sentences on what was adapted when it was loaded.
     """
 
     name: str
@@ -25,10 +32,17 @@ class Network:
     data: Data | None
     normalize: Callable[[Tensor], Tensor]
     source: str | None
+    constructor: Constructor | None = None
+    no_constructor: str = ""
+    trained: bool = True
+    classes: tuple[str, ...] = ()
+    crop: Crop | None = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         images = "without images" if self.data is None else f"on {self.data.name}"
-        return f"<Network {self.name} {images}, inputs {tuple(self.example.shape)}>"
+        weights = "" if self.trained else ", untrained"
+        return f"<Network {self.name} {images}, inputs {tuple(self.example.shape)}{weights}>"
 
     @cached_property
     def weights_key(self) -> str:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from explorer.data import Images, Normalize, identity
+from explorer.data import Data, Images, Normalize, fashion_mnist, identity
 from explorer.errors import BadInput
 
 LABELS = torch.tensor([0, 1, 2])
@@ -105,3 +105,70 @@ def test_bad_labels_are_refused(labels: Tensor, message: str) -> None:
 def test_a_normalisation_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(BadInput, match="normalize is a tuple"):
         Images(grey(), LABELS, (0.5, 0.25))
+
+
+def test_images_may_have_no_labels() -> None:
+    images = Images(grey(), None, identity)
+    assert (len(images), images.labelled) == (3, False)
+    assert repr(images) == "<3 images without labels of shape (1, 2, 2)>"
+    part = images.subset(2)
+    assert (len(part), part.labels) == (2, None)
+    labelled = Images(grey(), LABELS, identity)
+    assert labelled.labelled
+    assert images.key not in (labelled.key, part.key)
+    assert images.key == Images(grey(), None, identity).key
+
+
+def test_bundled_images_say_that_they_have_labels_without_being_read() -> None:
+    images = fashion_mnist(identity).explore
+    assert images.labelled
+    assert "pixels" not in vars(images)
+
+
+def test_explore_and_final_images_both_have_labels_or_none() -> None:
+    with_labels, without = Images(grey(), LABELS, identity), Images(grey(), None, identity)
+    for explore, final in ((with_labels, without), (without, with_labels)):
+        with pytest.raises(BadInput, match="only one of the two has labels"):
+            Data("mine", ("a", "b", "c"), None, explore, final)
+    assert Data("mine", (), with_labels, without, None).train is with_labels
+
+
+def test_every_channel_may_have_its_own_mean_and_std() -> None:
+    pixels = torch.tensor([0.5, 0.2, 0.8]).view(1, 3, 1, 1).expand(2, 3, 2, 2)
+    rule = Normalize((0.5, 0.1, 0.4), (1.0, 0.1, 0.2))
+    assert rule(pixels)[1, :, 1, 0].tolist() == pytest.approx([0.0, 1.0, 2.0], abs=1e-6)
+    mixed = Normalize(0.5, [1.0, 0.1, 0.2])  # type: ignore[arg-type]
+    assert mixed(pixels)[0, :, 0, 0].tolist() == pytest.approx([0.0, -3.0, 1.5], abs=1e-5)
+
+
+def test_a_normalisation_is_a_value_that_can_be_written_down() -> None:
+    one, three = Normalize(0.5, 0.25), Normalize((0.5, 0.4, 0.3), (1, 2, 3))
+    for rule in (one, three):
+        assert eval(repr(rule), {"Normalize": Normalize}) == rule
+        assert hash(rule) == hash(Normalize(rule.mean, rule.std))
+    assert repr(one) == "Normalize(mean=0.5, std=0.25)"
+    assert Normalize(torch.tensor([0.5, 0.4, 0.3]), np.array([1, 2, 3])).std == (1.0, 2.0, 3.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "words"),
+    [
+        (0.5, 0.0, "std is 0.0; it must be above 0"),
+        (0.5, (1.0, -1.0), "above 0"),
+        (float("nan"), 1.0, "mean is nan; expected a number"),
+        ("0.5", 1.0, "mean is '0.5'"),
+        (None, 1.0, "mean is None"),
+        ((), 1.0, r"mean is \(\)"),
+        (0.5, ("a", "b"), "std is"),
+        ((0.1, 0.2), (0.1, 0.2, 0.3), "different numbers of channels"),
+    ],
+)
+def test_what_is_no_normalisation_is_refused(mean: object, std: object, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        Normalize(mean, std)  # type: ignore[arg-type]
+
+
+def test_images_of_other_channels_are_refused() -> None:
+    rule = Normalize((0.5, 0.4, 0.3), 1.0)
+    with pytest.raises(BadInput, match=r"images of 3 channels.*\(2, 1, 4, 4\)"):
+        rule(torch.zeros(2, 1, 4, 4))

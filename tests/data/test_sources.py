@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from explorer.data import Data, Images, Normalize, as_data, as_images, fashion_mnist, identity
+from explorer.data import Crop, Data, Images, Normalize, as_data, as_images, fashion_mnist, identity
 from explorer.errors import BadInput, UnknownName
 
 PIXELS = torch.linspace(-2, 2, 5 * 3 * 4 * 4).view(5, 3, 4, 4)
@@ -58,6 +59,44 @@ def test_every_source_gives_the_same_images(source: object) -> None:
     data = as_data(source)
     assert data.explore.key == images.key
     assert (data.train, data.final) == (None, None)
+
+
+UNLABELLED = {
+    "tensor": PIXELS,
+    "array": PIXELS.numpy(),
+    "Images": Images(PIXELS, None, identity),
+    "TensorDataset": TensorDataset(PIXELS),
+    "Dataset": Listed(list(PIXELS)),
+    "DataLoader": DataLoader(TensorDataset(PIXELS), batch_size=2),
+    "DataLoader of a Dataset": DataLoader(Listed(list(PIXELS)), batch_size=2),
+}
+NAMED = ("Dataset", "DataLoader of a Dataset")  # they have the attribute `classes`
+
+
+@pytest.mark.parametrize("name", UNLABELLED)
+def test_every_source_of_images_alone_gives_them_without_labels(name: str) -> None:
+    source = UNLABELLED[name]
+    images = as_images(source, "explore")
+    assert torch.equal(images.inputs(), PIXELS)
+    assert images.labels is None
+    data = as_data(source)
+    assert data.explore.key == images.key
+    assert data.classes == (Listed.classes if name in NAMED else ())
+
+
+def test_pictures_of_a_data_set_become_bytes() -> None:
+    grey, coloured = Image.new("L", (3, 2), 51), Image.new("RGB", (3, 2), (255, 0, 102))
+    images = as_images(Listed([(grey, 1), (grey, 0)]), "explore")
+    assert images.pixels.dtype == torch.uint8
+    assert images.pixels.shape == (2, 1, 2, 3)
+    assert images.inputs()[0, 0, 0, 0].item() == pytest.approx(0.2)
+    inputs = as_data(Listed([coloured]), Normalize((0.5, 0.0, 0.2), (0.5, 1.0, 0.1))).explore.inputs()
+    assert inputs[0, :, 0, 0].tolist() == pytest.approx([1.0, 0.0, 2.0])
+
+
+def test_pictures_of_a_data_set_are_cropped_to_a_size() -> None:
+    pictures = [(Image.new("RGB", (30, 20)), 0), (Image.new("L", (8, 9)), 1)]
+    assert as_data(Listed(pictures), size=Crop((6, 6), channels=3)).explore.pixels.shape == (2, 3, 6, 6)
 
 
 def test_bytes_of_a_pair_are_divided_by_255() -> None:
@@ -112,7 +151,7 @@ def test_a_shuffled_loader_does_not_move_the_random_numbers() -> None:
 
 BAD = {
     "nothing": (None, "Data cannot be a NoneType. Accepted: a pair of tensors"),
-    "a path": ("images/", "Data cannot be a str"),
+    "a path": ("images/", "There is no folder images"),
     "a triple": ((PIXELS, LABELS, LABELS), "Data cannot be a tuple"),
     "lists": (([1.0], [0]), "The images are a list, not a tensor"),
     "labels in a list": ((PIXELS, [0, 1]), "The labels are a list"),
@@ -125,8 +164,17 @@ BAD = {
     "empty Dataset": (Listed([]), "data set is empty"),
     "empty DataLoader": (DataLoader(TensorDataset(PIXELS[:0], LABELS[:0])), "data set is empty"),
     "NaN": ((PIXELS.log(), LABELS), "NaN or infinite pixels"),
-    "images only": (Listed([PIXELS[0]]), r"Item 0 of the data is a Tensor, not \(image, label\)"),
-    "one-element tuples": (TensorDataset(PIXELS), r"Item 0 of the data is a tuple, not \(image, label\)"),
+    "three-element tuples": (
+        TensorDataset(PIXELS, LABELS, LABELS),
+        r"Item 0 .* a tuple of 3, not \(image, label\)",
+    ),
+    "a dictionary": (Listed([{"image": PIXELS[0]}]), "image of item 0 is a dict, not a tensor"),
+    "a tensor without channels": (PIXELS[:, 0], r"not shape \(5, 4, 4\)"),
+    "labels of some": (Listed([(PIXELS[0], 1), PIXELS[1]]), "1 of 2 items of the data have a label"),
+    "pictures of two sizes": (
+        Listed([(Image.new("L", (4, 4)), 0), (Image.new("L", (5, 4)), 1)]),
+        r"number 1 has \(1, 4, 5\) and the first \(1, 4, 4\)",
+    ),
     "pictures": (Listed([("cat.png", 0)]), "image of item 0 is a str, not a tensor.*ToTensor"),
     "label names": (Listed([(PIXELS[0], "cat")]), "label of item 0 is a str"),
     "sizes differ": (

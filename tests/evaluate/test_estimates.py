@@ -1,6 +1,5 @@
 import copy
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,10 +8,8 @@ from explorer.data import Data, Images, identity
 from explorer.errors import BadInput, Interrupted
 from explorer.evaluate.estimates import (
     FIRST_BATCH,
-    correct_by_batch,
-    count,
+    Judge,
     evaluate,
-    predicted_by_batch,
     weights_key,
 )
 from explorer.zoo.network import Network
@@ -37,20 +34,22 @@ def test_evaluate_equals_a_plain_loop(model: nn.Module, images: Images) -> None:
 
 
 def test_the_images_that_are_right_come_in_order(model: nn.Module, images: Images) -> None:
-    parts = list(correct_by_batch(model, images, batch=120))
-    assert np.concatenate(parts).tolist() == loop_of_one(model, images)
+    right = loop_of_one(model, images)
+    for judged in Judge(images).judge(model, "state", batch=120):
+        assert judged.right.tolist() == right[: judged.estimate.seen]
+        assert judged.truth.tolist() == images.labels[: judged.estimate.seen].tolist()
 
 
 def test_the_predicted_classes_come_in_order(model: nn.Module, images: Images) -> None:
     with torch.inference_mode():
         one_by_one = [int(model(images.inputs(slice(i, i + 1))).argmax()) for i in range(len(images))]
-    parts = list(predicted_by_batch(model, images, batch=120))
-    assert [len(part) for part in parts] == [100, 115, 115]
-    assert np.concatenate(parts).tolist() == one_by_one
+    parts = list(Judge(images).judge(model, "state", batch=120))
+    assert [len(part.predicted) for part in parts] == [100, 215, 330]
+    assert parts[-1].predicted.tolist() == one_by_one
 
 
 def test_the_first_batch_is_small_and_the_counts_add_up(model: nn.Module, images: Images) -> None:
-    estimates = list(count(model, images, "state", batch=120))
+    estimates = [judged.estimate for judged in Judge(images).judge(model, "state", batch=120)]
     assert [e.seen for e in estimates] == [FIRST_BATCH, 215, 330]
     assert [e.done for e in estimates] == [False, False, True]
     right = loop_of_one(model, images)
@@ -60,14 +59,14 @@ def test_the_first_batch_is_small_and_the_counts_add_up(model: nn.Module, images
 
 @pytest.mark.parametrize("size", [1, 2, FIRST_BATCH, FIRST_BATCH + 1])
 def test_every_image_is_seen_once(model: nn.Module, images: Images, size: int) -> None:
-    assert list(count(model, images.subset(size), "state"))[-1].seen == size
+    assert list(Judge(images.subset(size)).judge(model, "state"))[-1].estimate.seen == size
 
 
 def test_the_model_is_left_as_found_between_batches_and_after(model: nn.Module, images: Images) -> None:
     model.train()
     model.get_submodule("bn1").eval()  # a mixed mode, as of a user who froze a batch norm
     found = fingerprint(model)
-    for _ in count(model, images, "state"):
+    for _ in Judge(images).judge(model, "state"):
         assert fingerprint(model) == found
         assert not torch.is_inference_mode_enabled()
     assert fingerprint(model) == found
@@ -90,10 +89,10 @@ def test_the_check_is_called_before_every_batch_and_may_stop(model: nn.Module, i
         if len(calls) == 3:
             raise Interrupted("enough")
 
-    estimates = count(model, images, "state", batch=50, check=check)
-    assert [next(estimates).seen, next(estimates).seen] == [50, 97]
+    parts = Judge(images).judge(model, "state", batch=50, check=check)
+    assert [next(parts).estimate.seen, next(parts).estimate.seen] == [50, 97]
     with pytest.raises(Interrupted, match="enough"):
-        next(estimates)
+        next(parts)
 
 
 def test_nan_weights_are_named(model: nn.Module, images: Images) -> None:

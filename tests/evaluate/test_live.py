@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from explorer.data import Data
 from explorer.errors import Interrupted
-from explorer.evaluate.estimates import correct_by_batch, evaluate
+from explorer.evaluate.estimates import Judge, evaluate
 from explorer.evaluate.live import TRAINED, LiveEvaluation
 from explorer.evaluate.recovery import TrainingStep, recover
 from explorer.graph import trace
@@ -71,8 +71,8 @@ def test_the_last_estimate_equals_the_road_walked_by_hand(
     outcome = live.outcome(plan, recovery, seed=2)
     assert outcome is not None
     assert outcome.estimate == estimates[-1]
-    right = np.concatenate(list(correct_by_batch(by_hand, data.explore)))
-    assert outcome.right.tolist() == right.tolist()
+    *_, last = Judge(data.explore).judge(by_hand, "")
+    assert outcome.right.tolist() == last.right.tolist()
     with torch.inference_mode():
         logits = by_hand.eval()(data.explore.inputs())
     assert outcome.predicted.dtype == np.int16

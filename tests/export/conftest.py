@@ -1,6 +1,7 @@
 """Small cuts of the four bundled classes, with live weights instead of trained ones, and their reports."""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -8,8 +9,9 @@ import torch
 from torch import nn
 
 import explorer
-from explorer.data import Normalize
+from explorer.data import Normalize, identity
 from explorer.export import Measured, Report
+from explorer.graph.inputs import Example
 from explorer.values import (
     ChannelGraph,
     Cost,
@@ -20,6 +22,7 @@ from explorer.values import (
     Request,
 )
 from explorer.zoo import Network
+from explorer.zoo.constructor import Constructor
 from explorer.zoo.networks import NETWORKS
 
 
@@ -44,23 +47,39 @@ def measured(cost: Cost, correct: int, milliseconds: float) -> Measured:
 
 
 def make_cut(name: str) -> Cut:
+    example = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        example = torch.randn(1, 1, 28, 28)
         model = explorer.live_weights(NETWORKS[name](), example)
     source = inspect.getsourcefile(type(model))
-    network = Network(name, model, example, None, Normalize(0.25, 0.5), source)
-    graph = explorer.trace(model, example)
-    scores = explorer.score(network, graph, "random", seed=3)
-    plan = explorer.allocate(graph, scores, keep=0.4)
-    shrunk = explorer.shrink(model, graph, plan)
+    return cut_of(Network(name, model, example, None, Normalize(0.25, 0.5), source))
+
+
+def cut_of(network: Network, removed: Sequence[str] = ()) -> Cut:
+    """A random cut, numbers made up; `removed` are groups that go whole."""
+    graph = explorer.trace(network.model, network.example)
+    plan = explorer.allocate(graph, explorer.score(network, graph, "random", seed=3), keep=0.4)
+    plan = Plan(graph.key, {name: kept & (name not in removed) for name, kept in plan.keep.items()})
+    shrunk = explorer.shrink(network.model, graph, plan)
     report = Report(
         Request("random", keep=0.4, recovery=Recovery(), seed=3),
         measured(explorer.cost(graph), 90, 4.0),
         measured(explorer.cost(graph, plan), 60, 2.0),
-        explorer.prove(model, graph, plan, example),
+        explorer.prove(network.model, graph, plan, network.example),
     )
     return Cut(network, graph, plan, shrunk, report)
+
+
+def own_network(
+    model: nn.Module, example: Example, constructor: Constructor | None = None, reason: str = ""
+) -> Network:
+    """A network of one's own with live weights, as `load` makes it of a module."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = explorer.live_weights(model, example)
+    return Network(
+        type(model).__name__, model, example, None, identity, None, constructor, no_constructor=reason
+    )
 
 
 @pytest.fixture(scope="session")

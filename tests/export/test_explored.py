@@ -9,9 +9,11 @@ import torch
 
 import explorer
 from explorer.data import Data, Images, Normalize
+from explorer.errors import UnknownName
 from explorer.export import explored, make_report
 from explorer.export.explored import Explored
 from explorer.records import FinalCheck, Moment, Visit
+from explorer.strings import Message
 from explorer.values import Estimate, Latency, Recovery, Request, State, full_plan
 
 BN = Recovery(bn=True)
@@ -19,6 +21,8 @@ BN = Recovery(bn=True)
 
 class Untouchable:
     """Final images that may be counted, but must not be looked at."""
+
+    labelled = True
 
     def __len__(self):
         return 60
@@ -90,6 +94,22 @@ def test_a_final_check_of_this_state_is_in_the_files_and_no_other(session, tmp_p
     assert found["dense"]["final"]["correct"] == 55
     assert found["recovery"]["label"] == "re-estimated BN"
     assert len(paths) == 4
+
+
+def test_formats_and_notes_reach_the_export(session, tmp_path):
+    said = []
+    session.network = replace(session.network, source=None, no_constructor="It is in a notebook.")
+    (archive,) = explored.write_network(tmp_path / "one", session, formats=("archive",), say=said.append)
+    assert (archive.name, said) == ("resnet20_pruned.pt2", [])
+    paths = explored.write_network(tmp_path / "two", session, say=said.append)
+    assert {path.suffix for path in paths} == {".pt2", ".json", ".svg", ".safetensors"}
+    assert said == [Message.of("export_no_script", reason="It is in a notebook.")]
+
+
+def test_an_unknown_format_is_refused_before_any_work(session, tmp_path):
+    session.now = session.pruned = None
+    with pytest.raises(UnknownName, match="no format 'tflite'"):
+        explored.write_network(tmp_path / "new", session, formats=("tflite",))
 
 
 def test_only_an_estimate_of_this_state_is_taken(session):

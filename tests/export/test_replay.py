@@ -1,9 +1,13 @@
 """Replay scripts: run, they find what the explorer showed; another state's numbers they tell from it."""
 
 import re
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import explorer
@@ -13,6 +17,7 @@ from explorer.evaluate.live import LiveEvaluation
 from explorer.export.replay import replay_script, replay_session
 from explorer.records import Visit
 from explorer.values import Plan, Recovery, Request, full_plan
+from explorer.zoo.constructor import Constructor
 
 BN = Recovery(bn=True)
 
@@ -48,9 +53,9 @@ def bench() -> Bench:
 
 
 def run(script: str, **places: object) -> dict[str, object]:
-    """The script's names after running it, with `model = ...` and the like filled in."""
+    """The script's names after running it, with `data = ...` and the like filled in."""
     for name in places:
-        script, filled = re.subn(rf"^{name} = \.\.\..*$", f"{name} = given[{name!r}]", script, flags=re.M)
+        script, filled = re.subn(rf"^{name} = .*$", f"{name} = given[{name!r}]", script, flags=re.M)
         assert filled == 1
     namespace: dict[str, object] = {"given": places}
     exec(compile(script, "replay", "exec"), namespace)
@@ -119,6 +124,13 @@ class Small(nn.Module):
         return self.head(self.body(x).mean((2, 3)))
 
 
+@pytest.fixture
+def weights(own, tmp_path) -> Path:
+    """The file of the weights that the explorer had."""
+    save_file(own[0].state_dict(), tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
 @pytest.fixture(scope="module")
 def own() -> tuple[nn.Module, Data, Bench]:
     with torch.random.fork_rng():
@@ -128,14 +140,16 @@ def own() -> tuple[nn.Module, Data, Bench]:
     return model, data, Bench(explorer.load(model, data), "taylor")
 
 
-def test_a_network_and_images_of_ones_own_are_filled_in(own):
-    model, data, bench = own
+def test_a_network_of_ones_own_is_made_again_and_its_weights_and_images_filled_in(own, weights):
+    _model, data, bench = own
     request = Request(keep=0.5, recovery=Recovery(bn=True, epochs=1))
     plan = explorer.allocate(bench.graph, bench.scores, 0.5)
     live = bench.estimate(plan, request.recovery)
     script = replay_script(bench.network, bench.graph, request, plan, request.recovery, live)
     assert "64 train, 70 explore images of my images" in script
-    names = run(script, model=model, data=data)
+    assert "\nfrom tests.export.test_replay import Small\n" in script
+    assert "\nmodel = Small()\n" in script
+    names = run(script, data=data, weights=weights)
     assert names["found"] == names["shown"]
     assert names["found"]["correct"] == live.correct
 
@@ -143,11 +157,42 @@ def test_a_network_and_images_of_ones_own_are_filled_in(own):
 def test_other_weights_are_noticed(own, capsys):
     _model, data, bench = own
     script = replay_script(bench.network, bench.graph, Request(), full_plan(bench.graph), Recovery(), None)
-    run(script, model=Small(), data=data)
-    assert "not the weights that the explorer had" in capsys.readouterr().out
+    run(script, data=data)
+    said = "These are not the weights that the explorer had. Name the file that has them in `weights`."
+    assert said in capsys.readouterr().out
 
 
-def test_without_images_the_shape_of_the_input_is_enough():
+def test_a_network_without_a_constructor_is_filled_in(own):
+    model, data, bench = own
+    network = replace(bench.network, constructor=None, no_constructor="Its class is in a notebook.")
+    plan = explorer.allocate(bench.graph, bench.scores, 0.5)
+    script = replay_script(network, bench.graph, Request(keep=0.5), plan, Recovery(), None)
+    assert "model = ...  # fill in: your network" in script
+    assert run(script, model=model, data=data)["plan"] == plan
+
+
+def test_a_constructor_of_a_name_that_the_script_uses(own, weights, monkeypatch):
+    _model, data, bench = own
+    network = replace(bench.network, constructor=Constructor(__name__, "graph"))
+    monkeypatch.setattr(sys.modules[__name__], "graph", Small, raising=False)
+    plan = explorer.allocate(bench.graph, bench.scores, 0.5)
+    script = replay_script(network, bench.graph, Request(keep=0.5), plan, Recovery(), None)
+    assert run(script, data=data, weights=weights)["plan"] == plan
+
+
+def test_a_network_of_torchvision_is_loaded_by_name():
+    network = explorer.load("squeezenet1_1", example=torch.randn(1, 3, 64, 64), weights=None)
+    graph = explorer.trace(network.model, network.example)
+    plan = explorer.allocate(graph, explorer.score(network, graph, "l1"), 0.5)
+    request = Request("l1", keep=0.5, recovery=Recovery())
+    script = replay_script(network, graph, request, plan, Recovery(), None)
+    assert 'net = explorer.load("squeezenet1_1", weights=None, example=torch.zeros(1, 3, 64, 64' in script
+    names = run(script)
+    assert names["plan"] == plan
+    assert names["net"].weights_key == network.weights_key  # untrained, but always with the same numbers
+
+
+def test_without_images_the_shape_of_the_input_is_enough(tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(4)
         model = Small()
@@ -156,7 +201,22 @@ def test_without_images_the_shape_of_the_input_is_enough():
     plan = explorer.allocate(graph, explorer.score(network, graph, "l2"), 0.5)
     request = Request("l2", keep=0.5, recovery=Recovery())
     script = replay_script(network, graph, request, plan, Recovery(), None)
-    assert run(script, model=model)["plan"] == plan
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    assert run(script, weights=tmp_path / "weights.safetensors")["plan"] == plan
+
+
+def test_without_labels_the_agreement_with_the_dense_network_is_found_again(own, weights):
+    _model, data, bench = own
+    images = replace(data.explore, labels=None)
+    unlabelled = Bench(replace(bench.network, data=replace(data, explore=images, train=None)), "l1")
+    plan = explorer.allocate(unlabelled.graph, unlabelled.scores, 0.5)
+    live = unlabelled.estimate(plan, Recovery())
+    assert live.counts == "agreement"
+    request = Request("l1", keep=0.5, recovery=Recovery())
+    script = replay_script(unlabelled.network, unlabelled.graph, request, plan, Recovery(), live)
+    names = run(script, data=unlabelled.network.data, weights=weights)
+    assert names["found"] == names["shown"]
+    assert names["found"]["correct"] == live.correct
 
 
 def visits_of(bench: Bench) -> list[Visit]:
@@ -174,10 +234,10 @@ def visits_of(bench: Bench) -> list[Visit]:
     ]  # fmt: skip
 
 
-def test_all_visited_states_are_found_again_in_order(own, capsys):
-    model, data, bench = own
+def test_all_visited_states_are_found_again_in_order(own, weights, capsys):
+    _model, data, bench = own
     visits = visits_of(bench)
-    names = run(replay_session(bench.network, bench.graph, visits), model=model, data=data)
+    names = run(replay_session(bench.network, bench.graph, visits), data=data, weights=weights)
     assert [found["plan"] for found in names["everything"]] == [visit.plan.key for visit in visits]
     assert [found["correct"] for found in names["everything"]] == [v.estimate.correct for v in visits]
     lines = capsys.readouterr().out.splitlines()

@@ -10,20 +10,26 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from explorer.errors import ExplorerError
-from explorer.export import export, script
+from explorer.export import definition, export, script
 from explorer.export.rebuild import rebuild
+from explorer.graph.inputs import as_inputs
 from explorer.zoo.networks import NETWORKS
 
-# Runs scripts where nothing can be imported but Python's own modules, torch and safetensors.
+# Runs scripts where nothing can be imported but Python's own modules, torch and the modules named.
 GUARD = """
-import json, runpy, sys
-import torch, safetensors.torch
+import importlib, json, runpy, sys
+import torch
 torch.set_num_threads(1)
+allowed = ("torch", *sys.argv[4:])
+assert not {"safetensors", "numpy"} & set(allowed)
+sys.path.insert(0, ".")
+for name in sys.argv[4:]:
+    importlib.import_module(name)
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top not in sys.stdlib_module_names and top not in ("torch", "safetensors"):
+        if top not in sys.stdlib_module_names and top not in allowed:
             raise ImportError(f"blocked: {name}")
 
 sys.meta_path.insert(0, Refuse())
@@ -38,9 +44,40 @@ inputs = torch.load(sys.argv[1])
 for name, path in json.loads(sys.argv[2]).items():
     runpy.run_path(path, run_name="__main__")
     with torch.no_grad():
-        answers[name] = runpy.run_path(path)["load"]()(inputs)
+        answers[name] = runpy.run_path(path)["load"]()(*inputs[name])
 torch.save(answers, sys.argv[3])
+assert "safetensors" not in sys.modules
 """
+
+
+def run_guarded(cuts, folder, *allowed):
+    """Export cuts, by name, and run their scripts in a fresh Python; returns their answers and what they printed."""
+    draw = torch.Generator().manual_seed(0)
+    inputs, scripts = {}, {}
+    for name, cut in cuts.items():
+        scripts[name] = str(export(folder / name, *cut.all)["script"])
+        inputs[name] = [
+            torch.randn(3, *each.shape[1:], generator=draw, dtype=torch.float32).to(each.dtype)
+            for each in as_inputs(cut.network.example)
+        ]
+    torch.save(inputs, folder / "inputs.pt")
+    arguments = [str(folder / "inputs.pt"), json.dumps(scripts), str(folder / "answers.pt"), *allowed]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", GUARD, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return inputs, torch.load(folder / "answers.pt"), done.stdout.splitlines()
+
+
+def require_same_answers(cuts, inputs, answers):
+    for name, cut in cuts.items():
+        with torch.no_grad():
+            wanted = cut.model(*inputs[name])
+        torch.testing.assert_close(answers[name], wanted, rtol=1e-6, atol=1e-6)
 
 
 @pytest.fixture(scope="session")
@@ -49,28 +86,12 @@ def exported(cuts, tmp_path_factory):
     return {name: export(folder, *cut.all) for name, cut in cuts.items()}
 
 
-def test_scripts_need_only_torch_and_safetensors_and_answer_as_the_model(cuts, exported, tmp_path):
-    inputs = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    torch.save(inputs, tmp_path / "inputs.pt")
-    scripts = {name: str(paths["script"]) for name, paths in exported.items()}
-    arguments = [str(tmp_path / "inputs.pt"), json.dumps(scripts), str(tmp_path / "answers.pt")]
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", GUARD, *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers = torch.load(tmp_path / "answers.pt")
-    for name, cut in cuts.items():
-        with torch.no_grad():
-            wanted = cut.model(inputs)
-        torch.testing.assert_close(answers[name], wanted, rtol=1e-6, atol=1e-6)
-    printed = [
+def test_scripts_need_only_torch_and_answer_as_the_model(cuts, tmp_path):
+    inputs, answers, printed = run_guarded(cuts, tmp_path)
+    require_same_answers(cuts, inputs, answers)
+    assert printed == [
         f"{cut.report.now.cost.params:,} parameters; logits of one input: (1, 10)" for cut in cuts.values()
     ]
-    assert done.stdout.splitlines() == printed
 
 
 def test_scripts_are_tidy(exported):
@@ -147,9 +168,9 @@ def test_rebuild_refuses_weights_of_another_network(exported, tmp_path):
 
 def test_a_source_that_imports_more_is_refused():
     with pytest.raises(ExplorerError, match=r"imports numpy\.random"):
-        script._definition('"""Doc."""\n\nimport torch\nimport numpy.random\n', "Net()")
+        definition.carried('"""Doc."""\n\nimport torch\nimport numpy.random\n', "Net()")
     with pytest.raises(ExplorerError, match=r"imports \.blocks"):
-        script._definition("def f():\n    from .blocks import Block\n", "Net()")
+        definition.carried("def f():\n    from .blocks import Block\n", "Net()")
 
 
 def test_imports_are_merged_and_sorted():
@@ -160,4 +181,4 @@ def test_imports_are_merged_and_sorted():
         "from torch import Tensor",
         "import torch",
     ]
-    assert script._import_block(lines) == "import math\n\nimport torch\nfrom torch import Tensor, nn"
+    assert definition.import_block(lines) == "import math\n\nimport torch\nfrom torch import Tensor, nn"

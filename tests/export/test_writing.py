@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,10 @@ import explorer
 from explorer.errors import BadInput, ExplorerError
 from explorer.export import check_folder, export, script, writing
 from explorer.export.files import staged
+from explorer.strings import Message, Strings
+from explorer.zoo.constructor import Constructor
+from tests.export.blocks import Residual
+from tests.export.conftest import cut_of, own_network
 
 NAMES = {
     "weights": "resnet20_pruned.safetensors",
@@ -60,7 +65,12 @@ def test_the_widths_file(cut, tmp_path):
     text = export(tmp_path, *cut.all)["widths"].read_text()
     found = json.loads(text)
     assert found["network"] == "resnet20"
-    assert found["source"] == {"class": "ResNet20", "weights_key": cut.network.weights_key}
+    assert found["source"] == {
+        "class": "ResNet20",
+        "constructor": None,
+        "no_constructor": "",
+        "weights_key": cut.network.weights_key,
+    }
     for group in cut.graph.prunable:
         kept = cut.plan.keep[group.id].nonzero()[0].tolist()
         assert found["groups"][group.id]["kept"] == kept
@@ -165,11 +175,135 @@ def test_a_model_of_another_plan_is_refused(cut, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_network_whose_class_cannot_be_carried_is_refused(cut, tmp_path):
-    own = replace(cut.network, source=None)
-    with pytest.raises(BadInput, match="The class ResNet20 cannot be written"):
-        export(tmp_path / "new", own, cut.graph, cut.plan, cut.model, cut.report)
+def without_constructor():
+    """A cut of a network that no Python file can import."""
+    return cut_of(own_network(Residual(), torch.randn(1, 2, 6, 6), reason="Its class is in a notebook."))
+
+
+def test_without_a_constructor_an_archive_stands_in_for_the_script_and_it_is_said(tmp_path):
+    cut, said = without_constructor(), []
+    paths = export(tmp_path, *cut.all, say=said.append)
+    assert list(paths) == ["weights", "widths", "archive", "picture"]
+    assert paths["archive"].name == "Residual_pruned.pt2"
+    assert [Strings().say(message) for message in said] == [
+        "A torch.export archive (.pt2) stands in for the Python file. Its class is in a notebook."
+    ]
+    texts = {"Residual_widths.json": ""}
+    loaded = torch.export.load(paths["archive"], extra_files=texts).module()
+    images = torch.randn(4, 2, 6, 6)
+    torch.testing.assert_close(loaded(images), cut.model(images))
+    assert texts["Residual_widths.json"] == paths["widths"].read_text()
+    found = json.loads(paths["widths"].read_text())
+    assert found["source"]["no_constructor"] == "Its class is in a notebook."
+
+
+def test_formats_are_written_alone_or_together(tmp_path):
+    constructor = Constructor("tests.export.blocks", "Residual")
+    cut = cut_of(own_network(Residual(), torch.randn(1, 2, 6, 6), constructor))
+    assert list(export(tmp_path / "one", *cut.all, formats=["onnx"])) == ["onnx"]
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["Residual_pruned.onnx"]
+    paths = export(tmp_path / "all", *cut.all, formats=("archive", "network", "onnx"))
+    assert list(paths) == ["weights", "widths", "script", "archive", "onnx", "picture"]
+    assert sorted(contents(tmp_path / "all")) == sorted(path.name for path in paths.values())
+    source = json.loads(paths["widths"].read_text())["source"]
+    assert source["constructor"] == {
+        "import": "from tests.export.blocks import Residual",
+        "expression": "Residual()",
+    }
+
+
+@pytest.mark.parametrize(
+    ("formats", "words"),
+    [
+        (("tflite",), "no format 'tflite'. Known: network, onnx, archive"),
+        ("onnx", "expected one or more of network, onnx, archive, as a tuple"),
+        ((), "expected one or more"),
+    ],
+)
+def test_formats_that_there_are_not_are_refused(formats, words, cut, tmp_path):
+    with pytest.raises(ExplorerError, match=words):
+        export(tmp_path / "new", *cut.all, formats=formats)
     assert not (tmp_path / "new").exists()
+
+
+ALL_FORMATS = ("network", "onnx", "archive")
+
+
+@pytest.fixture(scope="module")
+def residual():
+    constructor = Constructor("tests.export.blocks", "Residual")
+    return cut_of(own_network(Residual(), torch.randn(1, 2, 6, 6), constructor))
+
+
+def test_a_batch_that_cannot_be_left_open_is_said(residual, tmp_path, monkeypatch):
+    real, said = writing.program_of, []
+    monkeypatch.setattr(writing, "program_of", lambda *arguments: replace(real(*arguments), any_batch=False))
+    export(tmp_path, *residual.all, formats=("archive", "network"), say=said.append)
+    assert said == [Message.of("export_one_image", names="Residual_pruned.pt2")]
+    assert "One image at a time" in Strings().say(*said)
+
+
+@pytest.fixture
+def older(tmp_path):
+    """A folder with files of an earlier export, and one of the user's."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in (*(name.format("Residual") for name in writing.FILES.values()), "notes.txt"):
+        (folder / name).write_text(f"older {name}")
+    return folder
+
+
+def test_a_disk_that_fills_up_midway_leaves_the_former_files(residual, older, tmp_path, monkeypatch):
+    """As a small disk does: every write takes what is left, and fails if that is not all."""
+    real, before = Path.write_bytes, contents(older)
+    sizes = {kind: len(content) for kind, content in contents_of(residual, monkeypatch).items()}
+    total = sum(sizes.values())
+    for room in (0, 1, sizes["weights"] - 1, total // 2, total - 1):
+        left = room
+
+        def write(path, content):
+            nonlocal left
+            taken, left = content[:left], left - len(content[:left])
+            real(path, taken)
+            if len(taken) < len(content):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return len(content)
+
+        monkeypatch.setattr(Path, "write_bytes", write)
+        for folder in (older, tmp_path / "new"):
+            with pytest.raises(ExplorerError, match=r"Nothing was written: .*No space left on device"):
+                export(folder, *residual.all, formats=ALL_FORMATS)
+        assert contents(older) == before
+        assert not (tmp_path / "new").exists()
+
+
+def contents_of(residual, monkeypatch) -> dict[str, bytes]:
+    """What an export would write; torch's exporters run once, since they take seconds."""
+    made = writing._programs(
+        residual.network,
+        residual.model,
+        {"widths": b""},
+        {"onnx": "o", "archive": "a"},
+        residual.report,
+        lambda message: None,
+    )
+    monkeypatch.setattr(writing, "_programs", lambda *arguments: made)
+    names = {kind: name for kind, name in writing.FILES.items() if kind not in made}
+    return {**writing._contents(*residual.all, names=names), **made}
+
+
+def test_a_limit_of_the_operating_system_leaves_the_former_files(residual, older, monkeypatch):
+    """A real half-written file: the system refuses to let files grow beyond a limit."""
+    before = contents(older)
+    contents_of(residual, monkeypatch)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
+    try:
+        with pytest.raises(ExplorerError, match=r"Nothing was written: .*File too large"):
+            export(older, *residual.all, formats=ALL_FORMATS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert contents(older) == before
 
 
 def test_a_script_that_does_not_run_is_never_written(cuts, tmp_path, monkeypatch):
@@ -182,8 +316,8 @@ def test_a_script_that_does_not_run_is_never_written(cuts, tmp_path, monkeypatch
 def test_a_script_of_another_network_is_never_written(cut, tmp_path, monkeypatch):
     stored = writing.stored_tensors
 
-    def rolled(graph, model):
-        tensors = stored(graph, model)
+    def rolled(*arguments):
+        tensors = stored(*arguments)
         return {**tensors, "classifier.weight": tensors["classifier.weight"].roll(1, 1)}
 
     monkeypatch.setattr(writing, "stored_tensors", rolled)

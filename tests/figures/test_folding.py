@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from explorer.figures.folding import MOST, shown, tree
+from explorer.figures.folding import MOST, shown, stages, tree
 
 RESNET152 = (
     "conv1",
@@ -75,6 +75,45 @@ def test_a_stage_of_many_blocks_is_folded_into_runs_named_by_their_first_and_las
             "fc",
         ),
     ]
+
+
+GOOGLENET = (
+    *("conv1", "conv2", "conv3"),
+    *(
+        f"inception{name}.branch{branch}"
+        for name in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+        for branch in range(1, 7)
+    ),
+    "fc",
+)
+
+
+def test_blocks_of_one_kind_of_name_are_put_together():
+    root = tree(GOOGLENET)
+    assert [block.name for block in root.blocks] == [
+        *("conv1–2", "conv3", "inception3a–3b", "inception4a–4b", "inception4c", "inception4d–4e"),
+        *("inception5a–5b", "fc"),
+    ]
+
+
+def test_a_block_knows_of_how_many_it_was_put_together():
+    layer3 = tree(RESNET152).blocks[3]
+    assert layer3.several == 0
+    assert [block.several for block in layer3.blocks] == [6] * 6
+    assert tree(FLAT).blocks[0].several == 49
+
+
+def test_stages_are_all_there_however_many():
+    assert [block.name for block in stages(GOOGLENET)][3:6] == ["inception3a", "inception3b", "inception4a"]
+    assert len(stages(FLAT)) == len(FLAT)
+
+
+def test_a_small_block_is_opened_whole_and_the_others_are_folded_for_it():
+    layers = [f"stage.{block}.{part}.{conv}" for block in range(30) for part in "ab" for conv in (1, 2)]
+    items = shown(tree(["stem", *layers]), (42, 43), at_most(14))
+    (opened,) = (item for item in items if item.opened)
+    assert opened.block.name == "stage.10"
+    assert at_most(14)(items)
 
 
 def test_what_lies_farthest_out_is_folded_further_where_there_is_no_room():

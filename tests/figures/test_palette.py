@@ -41,4 +41,4 @@ def test_the_theme_script_reaches_every_painted_model():
     painted = theme_script(root).args["painted"]
     assert {type(model).__name__ for model in painted} >= {"Quad", "Segment", "Text", "Scatter"}
     properties = {tag.split("=")[0] for model in painted for tag in model.tags}
-    assert properties == {"fill_color", "line_color", "text_color"}
+    assert properties == {"fill_color", "hatch_color", "line_color", "text_color"}

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,6 +133,31 @@ def test_a_folded_block_reaches_from_its_smallest_to_its_largest_share():
     assert "25 to 75 %, median 75 %" in texts(tables, "layer2")
 
 
+def test_a_layer_in_no_group_is_drawn_whole_and_says_so():
+    graph = make_graph(CHAIN)
+    first, *others = graph.layers
+    graph = replace(graph, layers=(replace(first, out_units=np.full((8, 2), -1, np.int32)), *others))
+    layout = Geometry(graph).layout()
+    tables = width_bars.columns(layout, showing(graph, {"b": 4}), STRINGS)
+    assert row_of(tables, "")["fixed"] == 8 / 16
+    assert tables["handles"]["group"] == ["b"]
+    assert STRINGS("bars_no_group") in texts(tables, "first")
+
+
+def test_a_folded_block_says_what_it_holds_and_why_some_of_it_stays():
+    specs = tuple((f"s.{i}.conv", "classes" if i == 5 else f"g{i}", 8, "3x3") for i in range(40))
+    graph = make_graph(specs)
+    layout = Geometry(graph).layout(None)
+    said = [
+        html
+        for html in width_bars.columns(layout, showing(graph), STRINGS)["hover"]["html"]
+        if "blocks" in html
+    ]
+    assert any("s.0 to s.5: 6 blocks" in html for html in said)
+    assert [html.count("the network&#x27;s output") for html in said] == [1] + [0] * (len(said) - 1)
+    assert "layers: 1." in said[0]
+
+
 def test_locked_groups_stay_out_of_a_folded_blocks_drag():
     tables = tables_of(FOLDED, opened=(0, 10), locked=("g2.3",))
     assert "g2.3" not in entry(tables["handles"], "fold", 10)["groups"]
@@ -214,3 +240,11 @@ def test_folded_blocks_in_a_sentence_in_their_place():
     assert sentences[1] == "layer1 is folded, layers: 10; kept are 50 to 100 %, median 100 %."
     assert sentences[2] == "layer2.0.conv keeps 20 of 20 channels."
     assert sentences[-1].startswith("layer3 is folded")
+
+
+def test_what_stays_is_hatched_so_that_it_differs_from_what_is_kept_by_more_than_colour():
+    glyphs = [each.glyph for each in bar_drawing.build().root.renderers]
+    fixed = [each for each in glyphs if getattr(each, "right", None) == "fixed"]
+    kept = [each for each in glyphs if getattr(each, "right", None) in ("kept", "low")]
+    assert [each.hatch_pattern for each in fixed] == ["/", "/"]
+    assert {each.hatch_pattern for each in kept} == {None}

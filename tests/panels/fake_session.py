@@ -152,7 +152,9 @@ class FakeSession(HasTraits):
         self, specs: Sequence[Spec] = RESNET, scored: bool = True, data: bool = True, train: bool = True
     ) -> None:
         images = SimpleNamespace(name="Fashion-MNIST", train=object() if train else None, final=object())
-        self.network = SimpleNamespace(name="resnet20", data=images if data else None, source="resnet20.py")
+        self.network = SimpleNamespace(
+            name="resnet20", data=images if data else None, source="resnet20.py", trained=True, notes=()
+        )
         self.graph = make_graph(specs)
         self.dense_cost = Cost(41_234_000, 272_474, 401_408, 1_108_432, (), ())
         request = Request(recovery=Recovery(bn=data and train))

@@ -1,10 +1,13 @@
 """The export menu: what a button writes and where, what it says meanwhile, and what when it cannot."""
 
-import pytest
+from dataclasses import replace
 
-import explorer
-from explorer.panels.export_menu import KINDS, ExportMenu
+import pytest
+import torch
+
+from explorer.panels.export_menu import ExportMenu
 from explorer.strings import Strings
+from explorer.zoo.constructor import Constructor
 from tests.panels.fake_session import FakeSession
 
 
@@ -52,6 +55,8 @@ NETWORK = ["pruned.py", "pruned.safetensors", "widths.json", "widths.svg"]
     ("kind", "names"),
     [
         ("network", NETWORK),
+        ("onnx", ["pruned.onnx"]),
+        ("archive", ["pruned.pt2"]),
         ("report", ["report.html"]),
         ("replay", ["replay.py"]),
         ("picture", ["widths.svg"]),
@@ -93,14 +98,40 @@ def test_the_folder_is_named_after_the_network_and_never_empty(cut, tmp_path, mo
     menu.close()
 
 
-def test_a_network_of_ones_own_says_why_it_has_no_python_file(cut):
+def test_a_class_that_cannot_be_imported_is_written_as_an_archive_and_said_why(tmp_path):
+    from tests.export.blocks import Residual
+    from tests.export.conftest import cut_of, own_network
+
+    reason = "Its class is <in> a notebook."
+    menu = ExportMenu(
+        Exported(cut_of(own_network(Residual(), torch.randn(1, 2, 6, 6), reason=reason))), Strings("en")
+    )
+    assert "a torch.export archive" in menu.surface.children[1].children[1].value
+    menu.folder.value = str(tmp_path / "out")
+    said = press(menu, "network")
+    names = ["pruned.pt2", "pruned.safetensors", "widths.json", "widths.svg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"Residual_{name}" for name in names
+    ]
+    assert "stands in for the Python file. Its class is &lt;in&gt; a notebook." in said[-1]
+    assert said[-1].count('<p role="status">') == 2
+    menu.close()
+
+
+def test_a_network_that_can_be_imported_has_a_python_file(cut):
     session = Exported(cut)
-    session.network = explorer.load(cut.network.model, example=cut.network.example)
+    session.network = replace(cut.network, source=None, constructor=Constructor("pack", "Net"))
     menu = ExportMenu(session, Strings("en"))
-    assert menu.buttons["network"].disabled
-    assert not any(menu.buttons[kind].disabled for kind in KINDS[1:])
-    notes = [row.children[1].value for row in menu.surface.children[1:5]]
-    assert "explorer.network()" in notes[0]
+    assert "a Python file that rebuilds it" in menu.surface.children[1].children[1].value
+    menu.close()
+
+
+def test_a_missing_package_is_said_with_its_command_before_any_work(menu, monkeypatch):
+    monkeypatch.setattr("explorer.export.onnx_file.find_spec", lambda name: None)
+    menu._session.pruned = None
+    (_started, refused) = press(menu, "onnx")
+    assert "pip install" in refused
+    assert 'role="alert"' in refused
 
 
 def test_it_opens_and_closes_by_its_button(menu):

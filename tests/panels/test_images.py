@@ -320,7 +320,7 @@ def test_without_outcomes_it_says_why(session):
     assert "the reference state itself" in text(pane.empty)
     assert not seen(pane._body)
     assert pane.worker is None
-    assert "load the network with labelled data" in text(ImagesPane(FakeSession(data=False), STRINGS).empty)
+    assert "load the network with images" in text(ImagesPane(FakeSession(data=False), STRINGS).empty)
 
 
 def test_a_hidden_pane_does_nothing_until_it_is_shown(session):

@@ -62,9 +62,9 @@ def residual() -> nn.Module:
     )
 
 
-def opened(model: nn.Module) -> Iterator[Session]:
-    """A session over a network on noise, whose threads have ended when the test is over."""
-    made = Session(explorer.load(model, data=tiny_data()))
+def opened(model: nn.Module, data: Data | None = None) -> Iterator[Session]:
+    """A session over a network on noise (or other data), whose threads have ended when the test is over."""
+    made = Session(explorer.load(model, data=data or tiny_data()))
     yield made
     made.close()
     for part in (made._worker, made._desk, made._sweeps):

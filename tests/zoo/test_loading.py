@@ -4,8 +4,10 @@ import copy
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ def test_an_unknown_name_lists_the_valid_ones() -> None:
         load("resnet2")
 
 
-@pytest.mark.parametrize("source", [Path("net.pt"), None, 3, nn.Linear])
+@pytest.mark.parametrize("source", [None, 3, nn.Linear, ["vgg"]])
 def test_other_sources_are_refused_with_what_is_accepted(source: object) -> None:
     with pytest.raises(BadInput, match=r"an nn.Module, or the name of a bundled network \(resnet20, vgg, "):
         load(source)
@@ -212,3 +214,50 @@ def test_labels_of_every_split_are_checked(split: str) -> None:
 
 def test_loading_a_bundled_network_does_not_read_its_training_images() -> None:
     assert "pixels" not in vars(load("resnet20").data.train)
+
+
+# ---- image folders and images without labels -------------------------------------------------------------
+
+
+def folder_of(root: Path, *classes: str, side: int = 12) -> Path:
+    """Three RGB pictures per class; without classes three loose ones."""
+    draw = np.random.default_rng(0)
+    for name in classes or (".",):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for place in range(3):
+            pixels = draw.integers(0, 256, (side, side + 4, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{place}.png")
+    return root
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_pictures_of_a_folder_get_the_size_of_the_example(tmp_path: Path, kind: type) -> None:
+    network = load(small_net(), kind(folder_of(tmp_path, "a", "b", "c")), colour(1), Normalize(0.5, 0.25))
+    assert network.data.explore.pixels.shape == (9, 3, 8, 8)
+    assert network.classes == ("a", "b", "c")
+    assert network.normalize == Normalize(0.5, 0.25)
+    assert network.model(network.data.explore.inputs()).shape == (9, 3)
+
+
+def test_a_folder_for_a_bundled_network_becomes_its_kind_of_images(tmp_path: Path) -> None:
+    network = load("vgg", folder_of(tmp_path, "coat", "trouser"))
+    assert network.data.explore.pixels.shape == (6, 1, 28, 28)
+    assert network.data.explore.normalize == load("vgg").normalize
+    assert set(network.data.explore.labels.tolist()) == {1, 4}  # trouser and coat in Fashion-MNIST
+    assert network.data.classes == network.classes == load("vgg").data.classes
+
+
+def test_a_folder_with_other_classes_than_the_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"2 class folders, and Sequential has 3 logits"):
+        load(small_net(), folder_of(tmp_path, "a", "b"), colour(1))
+
+
+def test_images_without_labels_are_taken(tmp_path: Path) -> None:
+    network = load(small_net(), colour())
+    assert network.data.explore.labels is None
+    assert load("vgg", folder_of(tmp_path)).data.explore.labels is None
+
+
+def test_a_folder_is_no_source_of_a_network(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is a folder; expected one file"):
+        load(folder_of(tmp_path))

@@ -1,0 +1,183 @@
+"""The network as a torch.export program: what an archive (.pt2) holds, and what ONNX is made from.
+
+A program is the network's operations with its weights, in eval mode: to use, not to train on. It needs no class.
+"""
+
+import copy
+import io
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from threading import get_ident
+from typing import TYPE_CHECKING, TextIO
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from explorer.errors import ExplorerError
+from explorer.graph.inputs import Example, as_inputs
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+BATCHES = (1, 3)
+TOLERANCE = 1e-5  # x scale of the outputs: the same operators, in another memory
+PLACE = re.compile(r'File "([^"]+)", line (\d+), in \w+')
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """An exported network. `any_batch`: it takes any number of images at once; otherwise one."""
+
+    exported: "ExportedProgram"
+    any_batch: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Inputs, and all tensors that the network answers to them."""
+
+    inputs: tuple[Tensor, ...]
+    wanted: tuple[Tensor, ...]
+
+
+def program_of(model: nn.Module, example: Example) -> Program:
+    """Export a copy of a model in eval mode, for any batch size where torch.export can, else for one image.
+
+    Raises ExplorerError where torch.export cannot: with the line of the user's code that defeated it.
+    """
+    from torch.export import Dim, export
+
+    inputs = as_inputs(example)
+    two = tuple(
+        torch.cat([each, each]) for each in inputs
+    )  # torch.export takes a batch of one for a constant
+    twin = copy.deepcopy(model).eval()
+    with quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            batch = Dim("batch")
+            return Program(export(twin, two, dynamic_shapes=tuple({0: batch} for _ in inputs)), True)
+        except Exception:  # noqa: BLE001 (whatever torch.export or a user's forward may raise)
+            try:
+                return Program(export(twin, inputs), False)
+            except Exception as error:
+                raise ExplorerError(
+                    f"torch.export cannot take {type(model).__name__}: {_why(error)}. Nothing was written. Move "
+                    "control flow that depends on the data out of forward; the Python file needs no torch.export."
+                ) from error
+
+
+def _why(error: Exception) -> str:
+    """The first line of torch.export's message, and the last line of code that it names."""
+    text = str(error)
+    places = PLACE.findall(text)
+    first = text.strip().partition("\n")[0].strip(" .") or type(error).__name__
+    if "data-dependent" in first:
+        first = "what it does depends on the numbers in its input"
+    return f"{first} ({places[-1][0]}:{places[-1][1]})" if places else first
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what torch's exporters warn, log and print of their own doings, which nobody here can change."""
+    log = logging.getLogger("torch")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(_OtherThreads(sys.stderr)):
+            for module in (r"torch\.", r"onnxscript", r"onnx_ir", r"copyreg"):
+                warnings.filterwarnings("ignore", module=module)
+            yield
+    finally:
+        log.setLevel(level)
+
+
+class _OtherThreads(io.TextIOBase):
+    """A stream that passes on what other threads write, and drops what this one does."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream, self._thread = stream, get_ident()
+
+    def write(self, text: str, /) -> int:
+        return len(text) if get_ident() == self._thread else self._stream.write(text)
+
+
+def archive(program: Program, texts: dict[str, str]) -> bytes:
+    """A .pt2 file, with named texts beside the program. `torch.export.load` reads it."""
+    from torch.export import save
+
+    file = io.BytesIO()
+    with quiet():
+        save(program.exported, file, extra_files=texts)
+    return file.getvalue()
+
+
+def check_archive(content: bytes, trials: Sequence[Trial]) -> None:
+    """Raise ExplorerError unless the network that a .pt2 file holds answers as it should."""
+    from torch.export import load
+
+    with quiet():
+        loaded = load(io.BytesIO(content)).module()
+    for trial in trials:
+        with torch.no_grad():
+            found = tensors(loaded(*trial.inputs))
+        require_same("The torch.export archive", found, trial, TOLERANCE)
+
+
+# ---- comparing -------------------------------------------------------------------------------------------
+
+
+def tensors(answer: object) -> tuple[Tensor, ...]:
+    """All tensors of an answer, in order."""
+    return tuple(leaf for leaf in tree_leaves(answer) if isinstance(leaf, Tensor))
+
+
+def trials(model: nn.Module, example: Example, any_batch: bool) -> list[Trial]:
+    """The example and inputs like it, for one batch size or two, and what the model answers in eval mode."""
+    twin = copy.deepcopy(model).eval()
+    first = as_inputs(example)
+    chosen = [first, *(_like(first, batch) for batch in (BATCHES if any_batch else BATCHES[:1]))]
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return [Trial(inputs, tensors(twin(*inputs))) for inputs in chosen]
+
+
+def _like(inputs: tuple[Tensor, ...], batch: int) -> tuple[Tensor, ...]:
+    """Seeded noise on inputs, of another batch size; whole numbers stay, since they may be indices."""
+    draw = torch.Generator().manual_seed(batch)
+    made = []
+    for each in inputs:
+        copies = each.repeat(batch, *[1] * (each.dim() - 1))
+        if each.is_floating_point():
+            noise = torch.randn(copies.shape, generator=draw).to(each.dtype)
+            copies = copies + noise * max(float(each.abs().amax()), 1e-3)
+        made.append(copies)
+    return tuple(made)
+
+
+def require_same(what: str, found: Sequence[Tensor], trial: Trial, tolerance: float) -> None:
+    """Raise ExplorerError unless tensors are the wanted ones, up to tolerance x their largest number."""
+    batch = len(trial.inputs[0])
+    shapes = [tuple(each.shape) for each in found], [tuple(each.shape) for each in trial.wanted]
+    if shapes[0] != shapes[1]:
+        raise ExplorerError(
+            f"{what} would answer {batch} images with shapes {shapes[0]}, the network with {shapes[1]}. Nothing "
+            "was written."
+        )
+    for mine, wanted in zip(found, trial.wanted, strict=True):
+        if wanted.numel() == 0:
+            continue
+        difference = float((mine.double() - wanted.double()).abs().max())
+        scale = float(wanted.double().abs().max())
+        limit = max(tolerance, 8 * torch.finfo(wanted.dtype).eps) if wanted.is_floating_point() else 0.0
+        if not difference <= limit * scale:  # NaN too
+            raise ExplorerError(
+                f"{what} would be another network: for a batch of {batch} its outputs differ by {difference:.3g} "
+                f"at a scale of {scale:.3g}. Nothing was written. This is a fault of the explorer or of its "
+                "exporter: please report it with the network."
+            )

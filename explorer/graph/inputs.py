@@ -1,0 +1,28 @@
+"""Example inputs: one tensor, or a tuple of tensors for a network whose forward takes several."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from explorer.errors import BadInput
+
+Example = Tensor | tuple[Tensor, ...]
+
+
+def as_inputs(example: Any) -> tuple[Tensor, ...]:
+    """The tensors that a forward is given. Raises BadInput for what is no batch of inputs."""
+    inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
+    for each in inputs or (None,):
+        if not isinstance(each, Tensor) or each.dim() < 2:
+            got = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+            raise BadInput(
+                f"An example input is a tensor such as (1, channels, height, width), not {got}. For a network of "
+                "several inputs pass a tuple of such tensors, in the order of its forward."
+            )
+    return inputs
+
+
+def zeros_like_batch(inputs: tuple[Tensor, ...], batch: int) -> tuple[Tensor, ...]:
+    """Zeros of the inputs' shapes and types, of another batch size."""
+    return tuple(torch.zeros((batch, *each.shape[1:]), dtype=each.dtype) for each in inputs)
