@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -240,13 +241,15 @@ def page(rows: list[Row]) -> str:
         if ratios
         else "not measured"
     )
-    others = [row["name"] for row in rows if not right(row)] + sorted(set(NAMES) - known)
+    others = [row["name"] for row in rows if not right(row)] + [
+        f"{name} (not run)" for name in NAMES if name not in known
+    ]
     missing = f" Not: {', '.join(others)}." if others else ""
     return PAGE.format(
         all=len(NAMES),
         torchvision=torchvision.__version__,
         torch=torch.__version__,
-        pruning=torch_pruning.__version__,
+        pruning=version("torch-pruning"),
         good=len(good),
         missing=missing,
         constructed=len(constructed),

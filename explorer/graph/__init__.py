@@ -9,12 +9,13 @@ from types import MappingProxyType
 from torch import Tensor, fx, nn
 
 from explorer.errors import BadInput, CannotTrace
+from explorer.graph.copies import Twin, hollow_copy
 from explorer.graph.deadline import Deadline
 from explorer.graph.inputs import Example, as_inputs
 from explorer.graph.paths import IMAGE
 from explorer.graph.rules import has_rule, rule_for
 from explorer.graph.terms import activation_axes, build_terms
-from explorer.graph.tracing import Traced, Untraceable, first_names, hollow_copy, run_hollow
+from explorer.graph.tracing import Traced, Untraceable, run_hollow
 from explorer.graph.units import Units, find_units
 from explorer.graph.walk import Walk, changes_its_weights
 from explorer.values import ChannelGraph, Layer, content_key
@@ -40,7 +41,7 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
         traced, front_end = _walked(walk, model, inputs)
     walk.freeze_read_widths()
     axes = activation_axes(walk, traced)
-    units = find_units(walk, [labels.numpy().astype("int64") for found in axes.values() for labels in found])
+    units = find_units(walk, [labels for found in axes.values() for labels in found])
     layers = tuple(
         Layer(
             name=call.name,
@@ -71,7 +72,7 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
         folds=_folds(traced),
         attributes=tuple(sorted(walk.attributes)),
         shapes=MappingProxyType(shapes),
-        ties=tuple((name, first) for name, first in traced.tensors.items() if name != first),
+        ties=tuple((name, first) for name, first in traced.twin.tensors.items() if name != first),
         terms=build_terms(model, walk, traced, units, axes),
         key=_key(layers, units, shapes, input_shape),
         entries=entries,
@@ -85,40 +86,48 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
 def _walked(walk: Walk, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Traced, str]:
     """Walk over the training forward, then over the one in eval, which is returned and gives the layers.
 
-    A model whose training forward cannot be traced is taken as it is in eval, provided that this reaches all
-    of its parameters: what is never reached, such as an auxiliary head, could read channels that a plan removes.
+    Where no module asks whether it trains, the two are the same. A model whose training forward cannot be traced
+    is taken as it is in eval, provided that this reaches all of its parameters: what is never reached, such as an
+    auxiliary head, could read channels that a plan removes.
     """
-    names, twin = first_names(model), hollow_copy(model)
-    in_eval, front_end = _traced(twin, names, inputs, training=False)
-    try:
-        in_training, _ = _traced(twin, names, inputs, training=True)
-    except CannotTrace:
-        reached = {str(node.target) for node in in_eval.results if node.op in ("call_module", "get_attr")}
-        for name, _ in model.named_parameters():
-            if name not in reached and name.rpartition(".")[0] not in reached:
-                raise
-    else:
-        walk.run(in_training, rule_for, record_layers=False)
+    twin = hollow_copy(model)
+    in_eval, front_end = _traced(twin, inputs)
+    assert in_eval is not None  # without another to compare with
+    if in_eval.reads.training:
+        try:
+            in_training, _ = _traced(twin, inputs, in_eval)
+        except CannotTrace:
+            reached = {str(node.target) for node in in_eval.results if node.op in ("call_module", "get_attr")}
+            for name, _ in model.named_parameters():
+                if name not in reached and name.rpartition(".")[0] not in reached:
+                    raise
+        else:
+            if in_training is not None:
+                walk.run(in_training, rule_for, record_layers=False)
     walk.run(in_eval, rule_for, record_layers=True)
     return in_eval, front_end
 
 
 def _traced(
-    twin: nn.Module, names: dict[str, str], inputs: tuple[Tensor, ...], training: bool
-) -> tuple[Traced, str]:
-    """The operations by torch.fx, else by torch.export, and the name of which. Raises CannotTrace if both fail."""
+    twin: Twin, inputs: tuple[Tensor, ...], in_eval: Traced | None = None
+) -> tuple[Traced | None, str]:
+    """The operations by torch.fx, else by torch.export, and the name of which. Raises CannotTrace if both fail.
+
+    `in_eval` asks for those in training mode; None is returned where they are the same.
+    """
+    training = in_eval is not None
     try:
-        return run_hollow(twin, names, inputs, training, has_rule), "torch.fx"
+        return run_hollow(twin, inputs, training, has_rule, in_eval), "torch.fx"
     except Untraceable as first:
         # Loads torch's compiler, which plain networks do not need.
         from explorer.graph.exported import run_exported
 
         try:
-            return run_exported(twin, names, inputs, training), "torch.export"
+            return run_exported(twin, inputs, training), "torch.export"
         except Untraceable as second:
             when = "in training mode " if training else ""
             raise CannotTrace(
-                f"{type(twin).__name__} cannot be read {when}by either front end. {first} {second} Control flow that "
+                f"{twin.name} cannot be read {when}by either front end. {first} {second} Control flow that "
                 "depends on the data cannot be traced: move it out of forward, or pass the part of the network that "
                 "is a plain CNN."
             ) from second
@@ -161,7 +170,7 @@ def _folds(traced: Traced) -> tuple[tuple[str, str], ...]:
         if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
             continue
         pair = str(source.target), str(node.target)
-        modules = [traced.module.get_submodule(name) for name in pair]
+        modules = [traced.twin.modules[name] for name in pair]
         once = all(targets.count(name) == 1 for name in pair)
         kinds = type(modules[0]) in CONVOLUTIONS and type(modules[1]) in BATCH_NORMS
         own = all(not changes_its_weights(module) for module in modules) and not any(
@@ -175,7 +184,7 @@ def _folds(traced: Traced) -> tuple[tuple[str, str], ...]:
 def _shared_tensors(traced: Traced) -> set[str]:
     """All names of tensors that have several, and of those that the forward reads by itself."""
     names: dict[str, list[str]] = {}
-    for name, first in traced.tensors.items():
+    for name, first in traced.twin.tensors.items():
         names.setdefault(first, []).append(name)
     read = {str(node.target) for node in traced.results if node.op == "get_attr"}
     return read.union(*(found for found in names.values() if len(found) > 1))

@@ -1,7 +1,7 @@
 """Operators of an exported graph as the functions that a person would have written.
 
 The graph front end knows `torch.nn.functional.relu`, not `aten.relu_.default`. What is in no table here stays an
-aten operator, if torch counts it among its core operators: those compute on tensors and do nothing else.
+aten operator, if torch tags it as a core or pointwise operator: those compute on tensors and do nothing else.
 """
 
 import operator
@@ -32,6 +32,9 @@ SAME: Mapping[str, Any] = {  # functions that take their arguments in the order 
     "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "rsqrt": torch.rsqrt, "abs": torch.abs, "neg": torch.neg,
     "pow": torch.pow, "square": torch.square, "clamp": torch.clamp, "clamp_min": torch.clamp_min,
     "reciprocal": torch.reciprocal, "clone": torch.clone, "lift_fresh_copy": torch.clone, "detach": torch.detach,
+    "detach_": torch.detach, "rsub": torch.rsub, "std": torch.std, "logsumexp": torch.logsumexp, "t": torch.t,
+    "ravel": torch.ravel, "tile": torch.tile, "repeat_interleave": torch.repeat_interleave,
+    "broadcast_to": torch.broadcast_to,
     "maximum": torch.maximum, "minimum": torch.minimum,
     "mean": torch.mean, "sum": torch.sum, "amax": torch.amax, "amin": torch.amin, "var": torch.var,
     "flatten": torch.flatten, "permute": torch.permute, "transpose": torch.transpose, "swapaxes": torch.swapaxes,
@@ -72,17 +75,10 @@ OF_SIZES: Mapping[str, Callable[..., Any]] = {
     for name in ("add", "sub", "mul", "floordiv", "mod", "truediv", "neg", "getitem")
 }
 HARMLESS = (
-    "new_zeros",
-    "new_ones",
-    "zeros",
-    "ones",
-    "fill_",
-    "index_put_",
-    "copy_",
-    "slice_scatter",
-    "type_as",
-    "masked_fill_",
-)
+    "new_zeros", "new_ones", "zeros", "ones", "fill_", "index_put_", "copy_", "masked_fill_", "expand_as", "view_as",
+    "type_as", "to", "glu", "linalg_vector_norm", "adaptive_max_pool1d", "adaptive_max_pool2d", "unfold", "baddbmm",
+    "outer", "_unsafe_view", "alias", "floor_divide", "max_pool2d_with_indices", "threshold", "threshold_",
+)  # fmt: skip
 END = 2**62  # torch writes the end of an open slice as its largest integer
 
 
@@ -90,7 +86,7 @@ def written(target: str, args: tuple[Any, ...], kwargs: dict[str, Any], rank: in
     """An operator such as "torch.ops.aten.relu_.default", as a call; None for a check that computes nothing.
 
     `rank` is the number of dimensions of the first tensor. Raises BadInput for operators that are neither in the
-    tables nor among torch's core operators.
+    tables nor among torch's core and pointwise operators.
     """
     if target in OF_SIZES:
         return Written("call_function", OF_SIZES[target], args, kwargs)
@@ -114,8 +110,8 @@ def written(target: str, args: tuple[Any, ...], kwargs: dict[str, Any], rank: in
         return Written("call_function", ARITHMETIC[base][1] if kwargs else plain, args, kwargs)
     if name != base and base in TAKES_IN_PLACE:
         return Written("call_function", SAME[base], args, {**kwargs, "inplace": True})
-    if name in REORDERED:
-        return REORDERED[name](args)
+    if (rule := REORDERED.get(name) or REORDERED.get(f"{name}.{overload}")) is not None:
+        return rule(args)
     if name in SAME:
         return Written("call_function", SAME[name], args, kwargs)
     return Written("call_function", _core(target, name, overload), args, kwargs)
@@ -126,7 +122,7 @@ def _core(target: str, name: str, overload: str) -> Any:
     function = getattr(packet, overload, None) if packet is not None else None
     if not isinstance(function, torch._ops.OpOverload):
         raise BadInput(f"it calls {target}, which this version of torch does not have.")
-    if torch.Tag.core not in function.tags and name not in HARMLESS:
+    if not {torch.Tag.core, torch.Tag.pointwise} & set(function.tags) and name not in HARMLESS:
         raise BadInput(f"it calls {target}, which is not known to be harmless.")
     return function
 
@@ -146,6 +142,16 @@ def _batch_norm(args: tuple[Any, ...]) -> Written:
     x, weight, bias, mean, variance, training, momentum, eps = args[:8]
     return Written(
         "call_function", functional.batch_norm, (x, mean, variance, weight, bias, training, momentum, eps), {}
+    )
+
+
+def _instance_norm(args: tuple[Any, ...]) -> Written:
+    x, weight, bias, mean, variance, of_input, momentum, eps = args[:8]
+    return Written(
+        "call_function",
+        functional.instance_norm,
+        (x, mean, variance, weight, bias, of_input, momentum, eps),
+        {},
     )
 
 
@@ -170,7 +176,8 @@ REORDERED: Mapping[str, Callable[[tuple[Any, ...]], Written]] = {
     "batch_norm": _batch_norm,
     "layer_norm": _without_last(functional.layer_norm, 5),
     "group_norm": _without_last(functional.group_norm, 5),
-    "upsample_nearest2d": _resized("nearest"),
-    "upsample_bilinear2d": _resized("bilinear"),
-    "upsample_bicubic2d": _resized("bicubic"),
+    "instance_norm": _instance_norm,
+    "upsample_nearest2d.vec": _resized("nearest"),
+    "upsample_bilinear2d.vec": _resized("bilinear"),
+    "upsample_bicubic2d.vec": _resized("bicubic"),
 }

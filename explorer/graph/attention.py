@@ -56,7 +56,7 @@ def _projection(call: Call, x: Value, weight: str, positions: int, reason: str) 
 
 
 def _shape(call: Call, name: str) -> tuple[int, int]:
-    outputs, inputs = call.walk.traced.module.get_parameter(name).shape
+    outputs, inputs = call.walk.traced.twin.module.get_parameter(name).shape
     return outputs, inputs
 
 
@@ -79,7 +79,7 @@ def multi_head_attention(call: Call) -> Any:
     call.walk.fix(call, 2 * batch * targets * seen * width, products)
     if packed and targets == sources and batched:  # the packed weight holds three projections, a third each
         _projection(call, query, packed, batch * targets, heads)
-        out = call.walk.traced.tensors[f"{call.node.target}.out_proj.weight"]
+        out = call.walk.traced.twin.tensors[f"{call.node.target}.out_proj.weight"]
         _projection(call, query, out, batch * targets, heads)
         return call.plain()
     projections = 2 * targets * width + sources * (module.kdim + module.vdim)

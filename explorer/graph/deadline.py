@@ -2,6 +2,7 @@
 
 import ctypes
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +25,7 @@ class Deadline:
         self._name, self._seconds = name, seconds
         self._thread = threading.get_ident()
         self._lock = threading.Lock()
-        self._open = True
+        self._open, self._asked = True, False
         self._timer = threading.Timer(seconds, self._interrupt)
         self._timer.daemon = True
 
@@ -35,11 +36,16 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        with self._lock:
-            self._open = False
-        self._timer.cancel()
-        _raise_in(self._thread, None)  # what was asked for, but has not come yet, must not come later
-        if kind is not None and issubclass(kind, _TimeOver):
+        over = kind is not None and issubclass(kind, _TimeOver)
+        try:
+            with self._lock:
+                self._open = False
+            self._timer.cancel()
+            while self._asked and not over:  # it was asked for and must come here, not later
+                time.sleep(0)
+        except _TimeOver:
+            over = True
+        if over:
             raise CannotTrace(
                 f"Reading {self._name} took longer than {self._seconds:g} s and was stopped. Pass a smaller example "
                 "input, or the part of the network that is a plain CNN; loops with many steps are unrolled."
@@ -48,11 +54,10 @@ class Deadline:
     def _interrupt(self) -> None:
         with self._lock:
             if self._open:
+                self._asked = True
                 _raise_in(self._thread, _TimeOver)
 
 
-def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    """Have a thread raise an exception at its next step (None: take back what has not been raised yet)."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(kind) if kind is not None else None
-    )
+def _raise_in(thread: int, kind: type[BaseException]) -> None:
+    """Have a thread raise an exception at its next step."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))

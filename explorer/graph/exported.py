@@ -14,11 +14,12 @@ from io import StringIO
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.export.graph_signature import InputKind, OutputKind
 
 from explorer.errors import BadInput
 from explorer.graph.aten import written
+from explorer.graph.copies import Twin
 from explorer.graph.inputs import zeros_like_batch
 from explorer.graph.reads import recorded_reads
 from explorer.graph.rules import MODULES, has_rule
@@ -31,9 +32,7 @@ OF_MODULES = {  # operators that are the whole forward of a module with tensors 
 FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
-def run_exported(
-    twin: nn.Module, names: dict[str, str], inputs: tuple[Tensor, ...], training: bool
-) -> Traced:
+def run_exported(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> Traced:
     """Export a hollow copy and run the result on zeros, as tracing.run_hollow does with torch.fx.
 
     Raises Untraceable with the line that defeated torch.export.
@@ -41,13 +40,13 @@ def run_exported(
     twin.train(training)
     zeros = zeros_like_batch(inputs, 2 if training else 1)
     try:
-        with torch.random.fork_rng(devices=[]), recorded_reads(twin) as reads, _quiet():
-            program = torch.export.export(twin, zeros, strict=False)
-        module = fx.GraphModule(twin, _Rewriting(twin, program).graph())
+        with torch.random.fork_rng(devices=[]), recorded_reads(twin.modules) as reads, _quiet():
+            program = torch.export.export(twin.module, zeros, strict=False)
+        graph = _Rewriting(twin, program).graph()
     except Exception as error:  # user code runs while it is exported: anything can be raised
         raise Untraceable("torch.export", error) from error
-    results, counted = record(module, twin, inputs, training, has_rule)
-    return Traced(module, results, names, reads, counted)
+    results, counted = record(graph, twin, inputs, training, has_rule)
+    return Traced(twin, results, reads, counted)
 
 
 @contextmanager
@@ -65,7 +64,7 @@ def _quiet() -> Iterator[None]:
 class _Rewriting:
     """An exported graph on its way to one of modules and functions."""
 
-    def __init__(self, twin: nn.Module, program: Any) -> None:
+    def __init__(self, twin: Twin, program: Any) -> None:
         self._twin, self._program = twin, program
         self._new = fx.Graph()
         self._nodes: dict[fx.Node, Any] = {}
@@ -97,7 +96,7 @@ class _Rewriting:
             self._held[node] = spec.target
         else:
             name = f"_exported_{node.name}"
-            self._twin.register_buffer(name, self._program.constants[spec.target], persistent=False)
+            self._twin.module.register_buffer(name, self._program.constants[spec.target], persistent=False)
             self._held[node] = name
 
     def _known(self, node: fx.Node) -> Any:
@@ -128,7 +127,7 @@ class _Rewriting:
         if name not in OF_MODULES or not stack or len(node.args) < 2:
             return None
         path = stack[-1][0]
-        module = self._twin.get_submodule(path)
+        module = self._twin.modules[path]
         own = [self._held.get(each) for each in node.args[1:3] if isinstance(each, fx.Node)]
         return path if type(module) in MODULES and f"{path}.weight" in own else None
 

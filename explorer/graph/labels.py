@@ -62,6 +62,11 @@ def compact(field: Tensor) -> Tensor:
     return field
 
 
+def identity(labels: Tensor) -> tuple[int, int, int]:
+    """What tells one tensor of labels (length,) from another while both live: equal for the same labels in memory."""
+    return labels.data_ptr(), len(labels), labels.stride(0)
+
+
 class Ties:
     """Union-find over labels, with the reasons for which a class of labels must stay whole.
 
@@ -104,24 +109,23 @@ class Ties:
         roots = np.arange(self._count, dtype=np.int64)
         if self._pairs:
             _connect(roots, np.concatenate(self._pairs, axis=1).astype(np.int64))
-        first = np.full(self._count, len(self._frozen), dtype=np.int64)
-        for order, (labels, _) in enumerate(self._frozen):
-            here = roots[labels]
-            first[here] = np.minimum(first[here], order)
-        return Classes(roots, first, (*(reason for _, reason in self._frozen), ""))
+        codes = {"": 0}
+        code = np.zeros(self._count, dtype=np.int64)
+        for labels, reason in reversed(self._frozen):  # so that the first reason is written last
+            code[roots[labels]] = codes.setdefault(reason, len(codes))
+        return Classes(roots, code, tuple(codes))
 
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """The class of every label, int64 (labels,), named by its smallest label; and why a class must stay."""
+    """The class of every label, int64 (labels,), named by its smallest label; and why a class must stay.
+
+    `code` is the place in `reasons` of every class, int64 (labels,); 0 stands for "", a class that is free.
+    """
 
     roots: NDArray[np.int64]
-    _first: NDArray[np.int64]
-    _reasons: tuple[str, ...]
-
-    def reason(self, root: int) -> str:
-        """Why a class is frozen; empty if it is not."""
-        return self._reasons[self._first[root]]
+    code: NDArray[np.int64]
+    reasons: tuple[str, ...]
 
 
 def _connect(roots: NDArray[np.int64], pairs: NDArray[np.int64]) -> None:

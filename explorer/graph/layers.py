@@ -91,14 +91,13 @@ def functional_convolution(call: Call) -> Any:
 def _is_parameter(call: Call, weight: Value) -> bool:
     """Neither computed from others nor a buffer: what a layer's weight must be."""
     owner, _, name = weight.parameter.rpartition(".")
-    return bool(weight.parameter) and name in call.walk.traced.module.get_submodule(owner)._parameters
+    return bool(weight.parameter) and name in call.walk.traced.twin.modules[owner]._parameters
 
 
 def _owner(call: Call, parameter: str) -> str:
     """The layer whose weight a function is given, since it keeps the widths too; "" for a bare parameter."""
     owner, _, name = parameter.rpartition(".")
-    held = call.walk.traced.module
-    if name != "weight" or not isinstance(held.get_submodule(owner) if owner else None, LAYERS):
+    if name != "weight" or not isinstance(call.walk.traced.twin.modules[owner], LAYERS):
         return ""
     return owner
 

@@ -49,13 +49,14 @@ def _per_channel(call: Call, tensors: list[str], attributes: tuple[str, ...]) ->
     return call.output(labels, 1)
 
 
-def functional_batch_norm(call: Call) -> Any:
-    """functional.batch_norm(input, running_mean, running_var, weight, bias) on parameters and buffers."""
+def functional_norm(call: Call) -> Any:
+    """Batch or instance norm as a function (input, running_mean, running_var, weight, bias) of a module's tensors."""
     names = ("running_mean", "running_var", "weight", "bias")
     given = [call.argument(place, name) for place, name in enumerate(names, 1)]
     tensors = [value for value in given if isinstance(value, Value)]
     if not all(value.parameter for value in tensors):
         return freeze_everything(call)
+    call.whole_along(call.input, tuple(range(2, len(call.input.shape))))
     return _per_channel(call, [value.parameter for value in tensors], ())
 
 

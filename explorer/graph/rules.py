@@ -92,7 +92,7 @@ FUNCTIONS: dict[Any, Rule] = {
     functional.interpolate: elementwise.resize,
     functional.upsample: elementwise.resize,
     functional.normalize: elementwise.normalize,
-    functional.batch_norm: norms.functional_batch_norm,
+    **dict.fromkeys((functional.batch_norm, functional.instance_norm), norms.functional_norm),
     functional.layer_norm: norms.layer_norm,
     functional.prelu: norms.prelu,
     **dict.fromkeys((torch.matmul, torch.bmm, operator.matmul, "matmul", "bmm"), attention.matrix_product),

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from explorer.errors import ExplorerError
-from explorer.graph.labels import Value, compact
+from explorer.graph.labels import Value, compact, identity
 from explorer.graph.tracing import Shape, Traced
 from explorer.graph.units import Units
 from explorer.graph.walk import Walk
@@ -31,6 +31,8 @@ class _Forms:
         self._units = units
         self._groups = len(units.groups)
         self._rows: dict[bytes, int] = {}
+        self._lengths: dict[tuple[int, int, int], int] = {}
+        self._sizes = np.array([group.size for group in units.groups], dtype=np.int64)
         self.constant: list[int] = []
         self.coefficient: list[NDArray[np.int64]] = []
         self.fixed(1)
@@ -40,10 +42,15 @@ class _Forms:
 
     def length(self, labels: Tensor) -> int:
         """The form of an axis' length: positions in no group are constant."""
+        key = identity(labels)
+        if key not in self._lengths:
+            self._lengths[key] = self._length(labels)
+        return self._lengths[key]
+
+    def _length(self, labels: Tensor) -> int:
         group = self._units.pairs(labels)[:, 0]
         counts = np.bincount(group[group >= 0], minlength=self._groups)
-        sizes = np.array([g.size for g in self._units.groups], dtype=np.int64)
-        multiplicity = np.divide(counts, sizes, out=np.zeros(self._groups), where=sizes > 0)
+        multiplicity = counts / self._sizes
         coefficient = multiplicity.astype(np.int64)
         if (coefficient != multiplicity).any():
             raise ExplorerError(
@@ -115,7 +122,7 @@ def _tensors(
     parameters = {name for name, _ in model.named_parameters()}
     tensors, rows, counted = [], [], []
     for name, tensor in model.state_dict(keep_vars=True).items():
-        first = traced.tensors.get(name, name)
+        first = traced.twin.tensors.get(name, name)
         row = []
         for dim, length in enumerate(tensor.shape):
             axis = walk.axes.get((first, dim))
@@ -130,7 +137,7 @@ def _file(
     tensors: list[tuple[str, str, int]], tensor_forms: NDArray[np.int64], traced: Traced
 ) -> dict[str, Any]:
     """How a safetensors file holds the tensors: widest type first, then by name, a tied tensor once."""
-    rows = [row for row, (name, _, _) in enumerate(tensors) if traced.tensors.get(name, name) == name]
+    rows = [row for row, (name, _, _) in enumerate(tensors) if traced.twin.tensors.get(name, name) == name]
     rows.sort(key=lambda row: (-BYTES[tensors[row][1]], tensors[row][0]))
     header, digits = {}, len(rows) * (tensor_forms.shape[1] + 2)
     for name, dtype, rank in (tensors[row] for row in rows):

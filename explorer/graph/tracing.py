@@ -5,10 +5,10 @@ anyone's weights or data; frequent ones are not even computed (graph/hollow). Wh
 meta device: docs/decisions/0001.
 """
 
-import copy
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,11 +16,13 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from explorer.errors import CannotTrace
+from explorer.graph.copies import Twin
 from explorer.graph.hollow import hollow_of
 from explorer.graph.inputs import zeros_like_batch
 from explorer.graph.reads import Reads, recorded_reads, users_line
 
 HasRule = Callable[[fx.Node, nn.Module | None], bool]
+_TRACING = threading.Lock()  # one at a time: torch.fx patches nn.Module
 OPERANDS = {"input", "other", "mat2", "tensors"}
 
 
@@ -37,15 +39,13 @@ class Shape:
 class Traced:
     """A network's operations in order, with the result of each: a `Shape` in place of every tensor.
 
-    `tensors` maps every name of a parameter or buffer to its first name, so that ties share one. `reads` are
-    the widths that the user's code read from layers. `counted` are the MACs of operators without a rule.
+    `reads` are what the user's code read from modules. `counted` are the MACs of operators without a rule.
     """
 
-    module: fx.GraphModule
+    twin: Twin
     results: dict[fx.Node, Any]
-    tensors: dict[str, str]
     reads: Reads
-    counted: dict[fx.Node, int] = field(default_factory=dict)
+    counted: dict[fx.Node, int]
 
 
 class Untraceable(Exception):
@@ -59,9 +59,10 @@ class Untraceable(Exception):
 class _Recorder(fx.Interpreter):
     """Runs the graph once, freeing what is no longer needed, and notes shapes and shared storages."""
 
-    def __init__(self, module: fx.GraphModule, has_rule: HasRule) -> None:
-        super().__init__(module)
+    def __init__(self, twin: Twin, graph: fx.Graph, has_rule: HasRule) -> None:
+        super().__init__(twin.module, graph=graph)
         self._has_rule = has_rule
+        self._modules = twin.modules
         self.counted: dict[fx.Node, int] = {}
         self.extra_traceback = False  # writing it would load torch's compiler
         self.results: dict[fx.Node, Any] = {}
@@ -93,10 +94,13 @@ class _Recorder(fx.Interpreter):
     def _result(self, n: fx.Node) -> Any:
         if not n.op.startswith("call"):
             return super().run_node(n)
-        called = self.module.get_submodule(str(n.target)) if n.op == "call_module" else None
+        called = self._modules[str(n.target)] if n.op == "call_module" else None
         if not self._has_rule(n, called):
             return self._run_counting(n)
         hollow = hollow_of(n, called)
+        if n.target == "view":  # zeros may have other strides than the true tensor, which can be viewed so
+            args, kwargs = self.fetch_args_kwargs_from_env(n)
+            return args[0].reshape(*args[1:], **kwargs)
         if hollow is None:
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
@@ -140,6 +144,23 @@ class _Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    # While it traces, torch.fx takes the place of nn.Module's call and of its attributes for the whole process; a
+    # network that another thread evaluates meanwhile must not notice.
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
         if line := users_line(sys._getframe(1)):
@@ -147,56 +168,60 @@ class _Tracer(fx.Tracer):
         return node
 
 
-def first_names(model: nn.Module) -> dict[str, str]:
-    """Every qualified name of a parameter or buffer in the state dict -> the first name of the same tensor.
-
-    Buffers that no state dict holds are constants to the explorer: files of weights could not carry their new sizes.
-    """
-    first: dict[int, str] = {}
-    return {
-        name: first.setdefault(id(tensor), name)
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if isinstance(tensor, Tensor)
-    }
-
-
-def hollow_copy(model: nn.Module) -> nn.Module:
-    """A copy in which every parameter is one zero seen at all its positions, and every buffer is zeros."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        zero = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
-        memo[id(parameter)] = nn.Parameter(zero, requires_grad=False)
-    for buffer in model.buffers():
-        memo[id(buffer)] = torch.zeros(buffer.shape, dtype=buffer.dtype)
-    twin = copy.deepcopy(model, memo)
-    for module in twin.modules():
-        module._forward_hooks.clear()  # a user's hooks must not see the zeros
-    return twin
-
-
 def run_hollow(
-    twin: nn.Module, names: dict[str, str], inputs: tuple[Tensor, ...], training: bool, has_rule: HasRule
-) -> Traced:
+    twin: Twin,
+    inputs: tuple[Tensor, ...],
+    training: bool,
+    has_rule: HasRule,
+    unlike: Traced | None = None,
+) -> Traced | None:
     """Trace a hollow copy with torch.fx and run it on zeros of the inputs' shapes.
 
-    `names` are the first names of the model's tensors. The batch is 1; in training mode 2, since batch norm
-    needs more than one value per channel. Operators for which `has_rule` says no have their MACs counted
-    while they run. Raises Untraceable with the line that defeated the tracer, CannotTrace where the network does
-    not run on such inputs. The global random state is left as it was.
+    The batch is 1; in training mode 2, since batch norm needs more than one value per channel. Operators for which
+    `has_rule` says no have their MACs counted while they run. None where the operations are those of `unlike`,
+    which then also has what was read. Raises Untraceable with the line that defeated the tracer, CannotTrace where
+    the network does not run on such inputs. The global random state is left as it was.
     """
+    graph, reads = _trace(twin, training)
+    if unlike is not None and _operations(graph.nodes) == _operations(unlike.results):
+        unlike.reads.widths.update(reads.widths)
+        return None
+    results, counted = record(graph, twin, inputs, training, has_rule)
+    return Traced(twin, results, reads, counted)
+
+
+def _operations(nodes: Iterable[fx.Node]) -> list[tuple[Any, ...]]:
+    """What is called with what, except for the flags by which dropout is told the mode."""
+
+    operations = []
+    for node in nodes:
+        name = getattr(node.target, "__name__", "")
+        flags = name == "stochastic_depth" or "dropout" in name
+        given = [*node.args, *node.kwargs.values()]
+        operations.append(
+            (
+                node.op,
+                node.target,
+                *node.kwargs,
+                *(repr(each) for each in given if not (flags and isinstance(each, bool))),
+            )
+        )
+    return operations
+
+
+def _trace(twin: Twin, training: bool) -> tuple[fx.Graph, Reads]:
+    """The forward's operations, and what it read of modules. Raises Untraceable."""
     twin.train(training)
     try:
-        with torch.random.fork_rng(devices=[]), recorded_reads(twin) as reads:
-            module = fx.GraphModule(twin, _Tracer().trace(twin))
+        with _TRACING, torch.random.fork_rng(devices=[]), recorded_reads(twin.modules) as reads:
+            return _Tracer().trace(twin.module), reads
     except Exception as error:  # user code runs while it is traced: anything can be raised
         raise Untraceable("torch.fx", error) from error
-    results, counted = record(module, twin, inputs, training, has_rule)
-    return Traced(module, results, names, reads, counted)
 
 
 def record(
-    module: fx.GraphModule,
-    model: nn.Module,
+    graph: fx.Graph,
+    twin: Twin,
     inputs: tuple[Tensor, ...],
     training: bool,
     has_rule: HasRule,
@@ -205,14 +230,14 @@ def record(
 
     Raises CannotTrace where the model does not take inputs of these shapes.
     """
-    recorder = _Recorder(module, has_rule)
+    recorder = _Recorder(twin, graph, has_rule)
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         try:
             recorder.run(*zeros_like_batch(inputs, 2 if training else 1))
         except Exception as error:
             shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
             raise CannotTrace(
-                f"{type(model).__name__} does not run on an example of shape {shapes}: "
+                f"{twin.name} does not run on an example of shape {shapes}: "
                 f"{str(error).splitlines()[0]}. Pass an example of the shape that the network is made for, such as "
                 "(1, channels, height, width)."
             ) from error

@@ -7,11 +7,13 @@ they form a group; a channel group's costs therefore need its width only.
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from explorer.graph.labels import identity
 from explorer.graph.walk import Axis, Walk
 from explorer.values import ChannelGroup, Slot, read_only
 
@@ -26,12 +28,14 @@ class Units:
 
     def pairs(self, labels: Tensor) -> NDArray[np.int32]:
         """(group index, unit) of every label, int32 (length, 2); (-1, -1) for none."""
-        flat = labels.reshape(-1).numpy().astype(np.int64)
+        flat = labels.reshape(-1).numpy()
+        pairs = np.full((len(flat), 2), -1, dtype=np.int32)
         known = flat >= 0
-        safe = np.where(known, flat, 0)
-        group = np.where(known, self.group_of[safe], -1)
-        unit = np.where(group >= 0, self.unit_of[safe], -1)
-        return read_only(np.stack([group, unit], axis=1).astype(np.int32))
+        if known.all():
+            pairs[:, 0], pairs[:, 1] = self.group_of[flat], self.unit_of[flat]
+        elif known.any():
+            pairs[known, 0], pairs[known, 1] = self.group_of[flat[known]], self.unit_of[flat[known]]
+        return read_only(pairs)
 
 
 def _mix(state: NDArray[np.uint64], value: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -42,20 +46,27 @@ def _mix(state: NDArray[np.uint64], value: NDArray[np.uint64]) -> NDArray[np.uin
     return state ^ (state >> np.uint64(31))
 
 
-def _signatures(roots: NDArray[np.int64], places: list[NDArray[np.int64]]) -> NDArray[np.uint64]:
+def _signatures(roots: NDArray[np.int64], places: list[Tensor]) -> NDArray[np.uint64]:
     """A hash of (place, number of positions) over all places, per class of labels.
 
     Hashes of single places are summed, so that their order does not matter and one pass over all is enough.
+    Several places with the very same labels tell no more than one.
     """
     signature = np.zeros(len(roots), dtype=np.uint64)
-    for index, labels in enumerate(places):
-        found, counts = np.unique(roots[labels[labels >= 0]], return_counts=True)
+    for index, labels in enumerate({identity(labels): labels for labels in places}.values()):
+        known = labels.numpy()
+        found, counts = np.unique(roots[known[known >= 0]], return_counts=True)
         place = np.full(len(found), index + 1, dtype=np.uint64)
         signature[found] += _mix(_mix(np.zeros_like(place), place), counts.astype(np.uint64))
     return signature
 
 
-def find_units(walk: Walk, sizes: list[NDArray[np.int64]]) -> Units:
+def _in_order(values: NDArray[Any]) -> NDArray[Any]:
+    """Distinct values in the order in which they first come."""
+    return values[np.sort(np.unique(values, return_index=True)[1])]
+
+
+def find_units(walk: Walk, sizes: list[Tensor]) -> Units:
     """Group the walk's labels; `sizes` are the labels of activations' axes (flat, -1 for none).
 
     Groups come in the order of the layers that produce them, units in the order of their channels.
@@ -63,46 +74,52 @@ def find_units(walk: Walk, sizes: list[NDArray[np.int64]]) -> Units:
     classes = walk.ties.settle()
     roots = classes.roots
     axes = list(walk.axes.values())
-    places = [axis.labels.numpy().astype(np.int64) for axis in axes] + sizes
-    signatures = _signatures(roots, places)
+    signatures = _signatures(roots, [axis.labels for axis in axes] + sizes)
+    keys = _mix(signatures, classes.code.astype(np.uint64))
 
     group_of = np.full(len(roots), -1, dtype=np.int64)
     unit_of = np.full(len(roots), -1, dtype=np.int64)
-    members: list[list[int]] = []  # roots of every group, in channel order
-    producers: list[dict[str, None]] = []
-    by_signature: dict[tuple[int, str], int] = {}
+    sizes_of: list[int] = []
+    reasons: list[str] = []
+    producers: list[list[str]] = []
+    by_key: dict[int, int] = {}
     for layer in walk.layers:
         labels = layer.out_labels.numpy()
-        for root in dict.fromkeys(roots[labels[labels >= 0]].tolist()):
-            place = int(group_of[root])
-            if place < 0:
-                key = (int(signatures[root]), classes.reason(root))
-                place = by_signature.setdefault(key, len(members))
-                if place == len(members):
-                    members.append([])
-                    producers.append({})
-                group_of[root], unit_of[root] = place, len(members[place])
-                members[place].append(root)
-            producers[place][layer.name] = None
+        here = _in_order(roots[labels[labels >= 0]])
+        new = here[group_of[here] < 0]
+        for key in _in_order(keys[new]).tolist():
+            mine = new[keys[new] == key]
+            place = by_key.setdefault(key, len(sizes_of))
+            if place == len(sizes_of):
+                sizes_of.append(0)
+                reasons.append(classes.reasons[classes.code[mine[0]]])
+                producers.append([])
+            group_of[mine] = place
+            unit_of[mine] = np.arange(sizes_of[place], sizes_of[place] + len(mine))
+            sizes_of[place] += len(mine)
+        for place in _in_order(group_of[here]).tolist():
+            producers[place].append(layer.name)
     units = Units(group_of[roots], unit_of[roots], ())
-    slots = _slots(axes, units, len(members))
-    names = _names([list(layers) for layers in producers])
-    groups = tuple(
-        _group(names[place], len(found), slots[place], list(producers[place]), classes.reason(found[0]))
-        for place, found in enumerate(members)
-    )
-    return Units(units.group_of, units.unit_of, groups)
+    slots = _slots(axes, units, len(sizes_of))
+    parts = zip(_names(producers), sizes_of, slots, producers, reasons, strict=True)
+    return Units(units.group_of, units.unit_of, tuple(_group(*part) for part in parts))
 
 
 def _slots(axes: list[Axis], units: Units, groups: int) -> list[list[Slot]]:
     """Every group's places in tensors, in the order in which the walk met them."""
     slots: list[list[Slot]] = [[] for _ in range(groups)]
+    known: dict[tuple[int, int, int], list[tuple[int, NDArray[np.int32]]]] = {}
     for axis in axes:
-        owner, unit = units.pairs(axis.labels).T
-        present = np.unique(owner)
-        for place in present[present >= 0].tolist():
-            mine = unit if len(present) == 1 else np.where(owner == place, unit, -1)
-            slots[place].append(Slot(axis.tensor, axis.dim, read_only(mine.astype(np.int32)), axis.reads))
+        key = identity(axis.labels)
+        if key not in known:
+            owner, unit = units.pairs(axis.labels).T
+            present = np.unique(owner)
+            known[key] = [
+                (place, read_only(unit.copy() if len(present) == 1 else np.where(owner == place, unit, -1)))
+                for place in present[present >= 0].tolist()
+            ]
+        for place, unit in known[key]:
+            slots[place].append(Slot(axis.tensor, axis.dim, unit, axis.reads))
     return slots
 
 

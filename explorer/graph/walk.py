@@ -16,9 +16,9 @@ from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map
 
 from explorer.errors import CannotTrace
-from explorer.graph.counts import counts_in, freeze_counts, number, without_counts
+from explorer.graph.counts import counts_in, freeze_counts, leaves, number, without_counts
 from explorer.graph.labels import Ties, Value, on_axis, varying_dims, without_repeats
-from explorer.graph.reads import Reads
+from explorer.graph.reads import Widths
 from explorer.graph.tracing import Shape, Traced
 from explorer.values import FixedCall
 
@@ -106,7 +106,7 @@ class Call:
     @property
     def values(self) -> list[Value]:
         """All tensors that the operator is given."""
-        return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Value)]
+        return [leaf for leaf in leaves((self.args, self.kwargs)) if isinstance(leaf, Value)]
 
     def channels(self, value: Value, dim: int) -> Tensor:
         """The labels along one dimension, int32 (length,); -1 where there are none.
@@ -167,7 +167,7 @@ class Call:
         """Qualified first name of a tensor of the called module; "" where the module has none."""
         if getattr(self.module, name, None) is None:
             return ""
-        return self.walk.traced.tensors[f"{self.node.target}.{name}"]
+        return self.walk.traced.twin.tensors[f"{self.node.target}.{name}"]
 
 
 OUTPUTS = "its channels are the network's outputs (classes)"
@@ -184,7 +184,7 @@ class Walk:
         self.fixed: list[FixedCall] = []
         self.values: dict[fx.Node, Any] = {}
         self.attributes: set[tuple[str, str, str, int, int, int]] = set()
-        self.reads: Reads = {}
+        self.reads: Widths = {}
         self.traced: Traced
         self._calls: Counter[str] = Counter()
 
@@ -243,7 +243,7 @@ class Walk:
         self.values, self.layers, self.fixed, self._calls = {}, [], [], Counter()
         for node, result in traced.results.items():
             self.values[node] = self._value(node, result, rule_for)
-        self.reads |= traced.reads
+        self.reads |= traced.reads.widths
         if not record_layers:
             self.layers, self.fixed = [], []
 
@@ -275,7 +275,7 @@ class Walk:
             returned = all(user.op == "output" for user in node.users)
             return freeze_everything(call, OUTPUTS if returned else "")
         try:
-            if not isinstance(result, Shape) and not any(isinstance(x, Shape) for x in tree_leaves(result)):
+            if not isinstance(result, Shape) and not any(isinstance(x, Shape) for x in leaves(result)):
                 return number(call)
             rule = rule_for(call)
             if not getattr(rule, "takes_counts", False) and any(counts_in((args, kwargs))):
@@ -294,7 +294,7 @@ class Walk:
     def _attribute(self, node: fx.Node, result: Any) -> Any:
         if not isinstance(result, Shape):
             return result
-        name = self.traced.tensors.get(str(node.target))
+        name = self.traced.twin.tensors.get(str(node.target))
         if name is None:
             return Value(result.shape, (), f"the constant {node.target}")
         fields = tuple(
@@ -313,7 +313,7 @@ def taking_counts(rule: Rule) -> Rule:
 
 def traced_module(traced: Traced, node: fx.Node) -> nn.Module | None:
     """The module that a node calls; None for other operators."""
-    return traced.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return traced.twin.modules[str(node.target)] if node.op == "call_module" else None
 
 
 def changes_its_weights(module: nn.Module) -> bool:
@@ -329,7 +329,7 @@ def freeze_everything(call: Call, reason: str = "") -> Any:
         call.freeze(value, reason)
     if call.module is not None:
         for name, tensor in call.module.named_parameters():
-            first = call.walk.traced.tensors.get(f"{call.node.target}.{name}", "")
+            first = call.walk.traced.twin.tensors.get(f"{call.node.target}.{name}", "")
             for dim, length in enumerate(tensor.shape):
                 call.walk.ties.freeze(call.walk.axis(first, dim, length), reason)
     if macs := call.walk.traced.counted.get(call.node):

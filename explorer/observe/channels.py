@@ -154,10 +154,17 @@ def maps(
     if place.reader is not None:
         whole = per_channel(given, channel_axis(graph, place.reader))[:, place.rows[channel]]
         if whole[0].numel() > 1:
-            shape = given.shape[2:] if given.dim() > 3 and len(place.rows[channel]) == 1 else ()
-            return _as_map(whole.flatten(1), tuple(shape)), False
+            alone = len(place.rows[channel]) == 1
+            return _as_map(
+                whole.flatten(1), sides(given, channel_axis(graph, place.reader)) if alone else ()
+            ), False
     axis = channel_axis(graph, layer)
-    return _as_map(per_channel(own, axis)[:, channel], tuple(own.shape[2:]) if axis == 1 else ()), True
+    return _as_map(per_channel(own, axis)[:, channel], sides(own, axis)), True
+
+
+def sides(x: Tensor, axis: int) -> tuple[int, ...]:
+    """The lengths of a batch's dimensions that are no channels: of (N, C, H, W), or of (N, H, W, C)."""
+    return tuple(x.shape[2:] if axis == 1 else x.shape[1:-1])
 
 
 def _as_map(values: Tensor, shape: tuple[int, ...]) -> Floats:

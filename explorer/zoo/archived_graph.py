@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from explorer.errors import BadInput
+from explorer.graph.aten import written
 from explorer.zoo.archived_layers import LAYERS, Operation, layer_module
-from explorer.zoo.aten import written
 
 Json = Mapping[str, Any]
 

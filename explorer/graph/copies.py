@@ -1,0 +1,102 @@
+"""Copies of a network that take no memory, for reading it: the user's own is neither run nor changed."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+INTERNAL = frozenset(vars(nn.Module()))  # dictionaries of tensors, modules and hooks that every module has
+COPYING = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"))
+PLAIN = (bool, int, float, str, type(None), torch.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """A hollow copy of a model: every parameter is one zero seen at all its positions, every buffer is zeros.
+
+    `modules` are all its modules by every name that they have. `tensors` maps every name of a parameter or buffer
+    in the state dict to the first name of the same tensor; buffers that no state dict holds are constants to the
+    explorer, since files of weights could not carry their new sizes.
+    """
+
+    module: nn.Module
+    modules: dict[str, nn.Module]
+    tensors: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return type(self.module).__name__
+
+    def train(self, mode: bool) -> None:
+        """Set the mode as module.train(mode) does, which a class may have its own way of."""
+        if any(type(module).train is not nn.Module.train for module in self.modules.values()):
+            self.module.train(mode)
+            return
+        for module in self.modules.values():
+            vars(module)["training"] = mode
+
+
+def hollow_copy(model: nn.Module) -> Twin:
+    """The hollow copy of a model. Hooks of the forward are left out: a user's hooks must not see the zeros."""
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        zero = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
+        memo[id(parameter)] = nn.Parameter(zero, requires_grad=False)
+    for buffer in model.buffers():
+        memo[id(buffer)] = torch.zeros(buffer.shape, dtype=buffer.dtype)
+    twin = _copied(model, memo)
+    modules: dict[str, nn.Module] = {}
+    _named(twin, "", modules)
+    for module in modules.values():
+        module._forward_hooks.clear()
+    return Twin(twin, modules, _first_names(model))
+
+
+def _copied(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """A deep copy, quicker than copy.deepcopy: what every module has in the same way is not taken apart."""
+    if id(module) in memo:
+        known: nn.Module = memo[id(module)]
+        return known
+    kind = type(module)
+    if _copies_itself(kind):
+        return copy.deepcopy(module, memo)
+    twin = kind.__new__(kind)
+    memo[id(module)] = twin
+    memo.setdefault(id(memo), []).append(module)  # as deepcopy does: an id stays taken while its object lives
+    held = vars(twin)
+    for name, value in vars(module).items():
+        if name in INTERNAL:
+            held[name] = value.copy() if isinstance(value, dict) else value
+    for tensors in (twin._parameters, twin._buffers):
+        for name, tensor in tensors.items():
+            tensors[name] = None if tensor is None else memo[id(tensor)]
+    for name, child in module._modules.items():
+        twin._modules[name] = None if child is None else _copied(child, memo)
+    for name, value in vars(module).items():
+        if name not in INTERNAL:
+            held[name] = value if isinstance(value, PLAIN) else copy.deepcopy(value, memo)
+    return twin
+
+
+def _copies_itself(kind: type) -> bool:
+    """Whether a class says by itself how it is copied or pickled."""
+    own = {name for each in kind.__mro__ if each not in (nn.Module, object) for name in vars(each)}
+    return not own.isdisjoint(COPYING)
+
+
+def _named(module: nn.Module, prefix: str, found: dict[str, nn.Module]) -> None:
+    found[prefix] = module
+    for name, child in module._modules.items():
+        if child is not None:
+            _named(child, f"{prefix}.{name}" if prefix else name, found)
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    first: dict[int, str] = {}
+    return {
+        name: first.setdefault(id(tensor), name)
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if isinstance(tensor, Tensor)
+    }
