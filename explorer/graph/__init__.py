@@ -61,7 +61,7 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
             "nothing to prune. Layers are torch.nn's Conv1d-3d, their transposed forms and Linear, or the functions "
             "of these names on parameters."
         )
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in traced.twin.state.items()}
     edges, entries, exits = _connections(walk, traced)
     input_shape = tuple(inputs[0].shape[1:])
     return ChannelGraph(
@@ -73,7 +73,7 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
         attributes=tuple(sorted(walk.attributes)),
         shapes=MappingProxyType(shapes),
         ties=tuple((name, first) for name, first in traced.twin.tensors.items() if name != first),
-        terms=build_terms(model, walk, traced, units, axes),
+        terms=build_terms(walk, traced, units, axes),
         key=_key(layers, units, shapes, input_shape),
         entries=entries,
         exits=exits,

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -16,14 +17,19 @@ PLAIN = (bool, int, float, str, type(None), torch.dtype)
 class Twin:
     """A hollow copy of a model: every parameter is one zero seen at all its positions, every buffer is zeros.
 
-    `modules` are all its modules by every name that they have. `tensors` maps every name of a parameter or buffer
-    in the state dict to the first name of the same tensor; buffers that no state dict holds are constants to the
-    explorer, since files of weights could not carry their new sizes.
+    `modules` are all its modules by every name that they have. `state` are the model's own tensors in the order of
+    its state dict, and `tensors` maps every name there to the first name of the same tensor. Buffers that no state
+    dict holds are constants to the explorer, since files of weights could not carry their new sizes.
     """
 
     module: nn.Module
     modules: dict[str, nn.Module]
-    tensors: dict[str, str]
+    state: dict[str, Tensor]
+
+    @cached_property
+    def tensors(self) -> dict[str, str]:
+        first: dict[int, str] = {}
+        return {name: first.setdefault(id(tensor), name) for name, tensor in self.state.items()}
 
     @property
     def name(self) -> str:
@@ -51,7 +57,8 @@ def hollow_copy(model: nn.Module) -> Twin:
     _named(twin, "", modules)
     for module in modules.values():
         module._forward_hooks.clear()
-    return Twin(twin, modules, _first_names(model))
+    state = model.state_dict(keep_vars=True)
+    return Twin(twin, modules, {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)})
 
 
 def _copied(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
@@ -60,7 +67,7 @@ def _copied(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         known: nn.Module = memo[id(module)]
         return known
     kind = type(module)
-    if _copies_itself(kind):
+    if _copies_itself(kind):  # type: ignore[arg-type]  # classes are hashable
         return copy.deepcopy(module, memo)
     twin = kind.__new__(kind)
     memo[id(module)] = twin
@@ -76,10 +83,18 @@ def _copied(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         twin._modules[name] = None if child is None else _copied(child, memo)
     for name, value in vars(module).items():
         if name not in INTERNAL:
-            held[name] = value if isinstance(value, PLAIN) else copy.deepcopy(value, memo)
+            held[name] = value if _is_plain(value) else copy.deepcopy(value, memo)
     return twin
 
 
+def _is_plain(value: Any) -> bool:
+    """Numbers, texts, and tuples of them, which no copy is needed of."""
+    return isinstance(value, PLAIN) or (
+        type(value) is tuple and all(isinstance(each, PLAIN) for each in value)
+    )
+
+
+@lru_cache(maxsize=256)
 def _copies_itself(kind: type) -> bool:
     """Whether a class says by itself how it is copied or pickled."""
     own = {name for each in kind.__mro__ if each not in (nn.Module, object) for name in vars(each)}
@@ -91,12 +106,3 @@ def _named(module: nn.Module, prefix: str, found: dict[str, nn.Module]) -> None:
     for name, child in module._modules.items():
         if child is not None:
             _named(child, f"{prefix}.{name}" if prefix else name, found)
-
-
-def _first_names(model: nn.Module) -> dict[str, str]:
-    first: dict[int, str] = {}
-    return {
-        name: first.setdefault(id(tensor), name)
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if isinstance(tensor, Tensor)
-    }

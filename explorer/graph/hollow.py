@@ -41,7 +41,7 @@ def _relu(x: Tensor, inplace: bool = False) -> Tensor:
 def _joined(*operands: Any, **_: Any) -> Tensor:
     """Elementwise on several tensors and numbers, which broadcast."""
     tensors = [x for x in operands[:2] if isinstance(x, Tensor)]
-    shape = torch.broadcast_shapes(*(tuple(x.shape) for x in tensors))
+    shape = np.broadcast_shapes(*(tuple(x.shape) for x in tensors))
     return promised(tuple(shape), torch.result_type(*operands[:2]))
 
 
@@ -131,7 +131,7 @@ def _concatenated(tensors: Any, dim: int = 0, axis: int | None = None) -> Tensor
 def _product(first: Tensor, second: Tensor) -> Tensor:
     if first.dim() < 2 or second.dim() < 2 or first.shape[-1] != second.shape[-2]:
         return torch.matmul(first, second)
-    ahead = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2])
+    ahead = np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
     return promised((*ahead, first.shape[-2], second.shape[-1]), first.dtype)
 
 

@@ -1,7 +1,7 @@
 """Rules of movers: operators that rearrange elements. Each is run on the labels themselves.
 
 Where the forward gives sizes, as in view(n, 2, c // 2, h, w), the labels are tied so that the same line works for
-every plan (graph/counts); sizes written as numbers, and slices at fixed positions, freeze the channels.
+every plan (graph/sizes); sizes written as numbers, and slices at fixed positions, freeze the channels.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explorer.graph.counts import Count, follow, tie_blocks, without_counts
+from explorer.graph.counts import Count, without_counts
 from explorer.graph.labels import Value, compact, varying_dims
+from explorer.graph.sizes import follow, tie_blocks
 from explorer.graph.walk import Call, freeze_everything, taking_counts
 
 

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
+from functools import lru_cache
+from types import CodeType, FrameType
 from typing import Any
 
 from torch import nn
@@ -29,6 +30,11 @@ class Reads:
 
     widths: Widths = field(default_factory=dict)
     training: bool = False
+
+
+@lru_cache(maxsize=4096)
+def _is_torchs(code: CodeType) -> bool:
+    return "/torch/" in code.co_filename or code.co_name == "call_module"
 
 
 def users_line(frame: FrameType | None) -> str:

@@ -13,7 +13,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from explorer.graph import attention, elementwise, layers, moving, norms
+from explorer.graph import attention, elementwise, layers, moving, norms, sizes
+from explorer.graph.counts import leaves
 from explorer.graph.hollow import ACTIVATIONS, DROPOUTS, qualified
 from explorer.graph.tracing import Shape
 from explorer.graph.walk import Call, Rule, changes_its_weights, freeze_everything
@@ -161,6 +162,8 @@ def has_rule(node: fx.Node, module: nn.Module | None) -> bool:
 
 def rule_for(call: Call) -> Rule:
     """The rule of an operator; what has none, or returns several tensors unforeseen, freezes what it touches."""
+    if not any(isinstance(leaf, Shape) for leaf in leaves(call.result)):
+        return sizes.number
     if call.module is not None and changes_its_weights(call.module):
         return parametrised
     rule = _known(call.node, call.module)

@@ -93,12 +93,10 @@ def _padded(rows: list[list[int]]) -> NDArray[np.int64]:
     )
 
 
-def build_terms(
-    model: nn.Module, walk: Walk, traced: Traced, units: Units, axes: dict[fx.Node, list[Tensor]]
-) -> CostTerms:
+def build_terms(walk: Walk, traced: Traced, units: Units, axes: dict[fx.Node, list[Tensor]]) -> CostTerms:
     """Everything that `costs` needs, as arrays."""
     forms = _Forms(units)
-    tensors, tensor_forms, counted = _tensors(model, walk, traced, forms)
+    tensors, tensor_forms, counted = _tensors(walk, traced, forms)
     row = {name: index for index, (name, _, _) in enumerate(tensors)}
     live = _live(traced, forms, axes)
     return CostTerms(
@@ -116,20 +114,19 @@ def build_terms(
 
 
 def _tensors(
-    model: nn.Module, walk: Walk, traced: Traced, forms: _Forms
+    walk: Walk, traced: Traced, forms: _Forms
 ) -> tuple[list[tuple[str, str, int]], NDArray[np.int64], NDArray[np.bool_]]:
     """All tensors of the state dict: name, type, rank; forms of their dimensions; whether they are counted."""
-    parameters = {name for name, _ in model.named_parameters()}
     tensors, rows, counted = [], [], []
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        first = traced.twin.tensors.get(name, name)
+    for name, tensor in traced.twin.state.items():
+        first = traced.twin.tensors[name]
         row = []
         for dim, length in enumerate(tensor.shape):
             axis = walk.axes.get((first, dim))
             row.append(forms.fixed(length) if axis is None else forms.length(axis.labels))
         tensors.append((name, SAFETENSORS_DTYPES.get(tensor.dtype, "F32"), tensor.dim()))
         rows.append(row)
-        counted.append(name in parameters)
+        counted.append(first == name and isinstance(tensor, nn.Parameter))
     return tensors, _padded(rows), np.array(counted, dtype=bool)
 
 

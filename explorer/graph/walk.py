@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map
 
 from explorer.errors import CannotTrace
-from explorer.graph.counts import counts_in, freeze_counts, leaves, number, without_counts
+from explorer.graph.counts import counts_in, leaves, without_counts
 from explorer.graph.labels import Ties, Value, on_axis, varying_dims, without_repeats
 from explorer.graph.reads import Widths
 from explorer.graph.tracing import Shape, Traced
@@ -129,6 +129,11 @@ class Call:
     def freeze(self, value: Value, reason: str) -> None:
         for field in value.fields:
             self.walk.ties.freeze(field, reason)
+
+    def freeze_counts(self) -> None:
+        """Freeze the channels that the arguments count."""
+        for count in counts_in((self.args, self.kwargs)):
+            self.walk.ties.freeze(count.labels, f"its channels are counted for {self.place}")
 
     def whole_along(self, value: Value, dims: tuple[int, ...]) -> Value:
         """The value with fields that do not vary along these dimensions, whose elements are mixed.
@@ -275,11 +280,9 @@ class Walk:
             returned = all(user.op == "output" for user in node.users)
             return freeze_everything(call, OUTPUTS if returned else "")
         try:
-            if not isinstance(result, Shape) and not any(isinstance(x, Shape) for x in leaves(result)):
-                return number(call)
             rule = rule_for(call)
             if not getattr(rule, "takes_counts", False) and any(counts_in((args, kwargs))):
-                freeze_counts(call)
+                call.freeze_counts()
                 args, kwargs = without_counts((args, kwargs))
                 call = Call(self, node, args, kwargs, result, call.module)
             return rule(call)

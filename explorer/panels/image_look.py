@@ -26,7 +26,8 @@ MOST_CHANNELS = 15  # with the mean before them two lines at the narrowest
 class Look:
     """What there is to see of one image: its `picture`, both networks' answers, and the maps of `layer`.
 
-    `label` is the right class (without labels the dense network's), `names` those of all classes; `maps` is None if no layer is selected.
+    `label` is the right class (without labels the dense network's), `names` those of all classes; `maps` is None if no
+    layer is selected.
     """
 
     picture: Pixels

@@ -1,5 +1,8 @@
 """trace: refuses in words what it cannot read, and leaves the user's model and the world alone."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -140,3 +143,15 @@ def test_units_of_uneven_multiplicity_are_called_a_fault(monkeypatch: pytest.Mon
     parts = Sum(Concatenation(conv(3, 8), conv(3, 4)), Concatenation(conv(3, 5), conv(3, 7)))
     with pytest.raises(explorer.ExplorerError, match="fault of the explorer"):
         explorer.trace(nn.Sequential(parts, conv(12, 3), nn.Flatten()), IMAGE)
+
+
+def test_reading_a_plain_network_does_not_load_torchs_compiler() -> None:
+    """It takes seconds and 100 MB, which a student's first screen cannot afford."""
+    code = (
+        "import sys, torch, explorer\n"
+        "from explorer.zoo.networks import NETWORKS\n"
+        "for name in NETWORKS: explorer.trace(NETWORKS[name](), torch.zeros(1, 1, 28, 28))\n"
+        "print([name for name in ('sympy', 'torch._dynamo', 'torchvision') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
