@@ -4,7 +4,9 @@ Calls are met by watching torch's functions rather than by hooks on modules: not
 model.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -13,12 +15,26 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from explorer.data.fitting import require_labels, require_logits, taking
+from explorer.errors import ExplorerError
 from explorer.values import ChannelGraph
 
 READERS = {
     torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d,
     functional.linear,
 }  # fmt: skip
+
+
+def _open(function: Any) -> Any:
+    """A function of torch.nn.functional that does not hide the calls inside it from whoever watches."""
+    seen = function.__globals__ | {"has_torch_function": lambda _tensors: False}
+    opened = FunctionType(
+        function.__code__, seen, function.__name__, function.__defaults__, function.__closure__
+    )
+    opened.__kwdefaults__ = function.__kwdefaults__
+    return opened
+
+
+ATTENTION = _open(functional.multi_head_attention_forward)
 
 
 class _Watch(TorchFunctionMode):
@@ -31,6 +47,7 @@ class _Watch(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self._observe, self._answered = observe, answered
+        self._sequence: tuple[int, ...] = ()  # (L, N) inside torch's attention
         self._places: dict[int, list[int]] = {}  # a weight -> the layers that it serves, in order
         parameters = dict(model.named_parameters())
         for place in reversed(range(len(graph.layers))):
@@ -39,12 +56,37 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in READERS and len(args) > 1 and (places := self._places.get(id(args[1]))):
-            place = places.pop()
-            answer = func(self._observe(place, args[0]), *args[1:], **(kwargs or {}))
-            self._answered(place, answer)
-            return answer
-        return func(*args, **(kwargs or {}))
+        kwargs = dict(kwargs or {})
+        if func is functional.multi_head_attention_forward:
+            with self._inside(args[0] if args else kwargs["query"]):
+                return ATTENTION(*args, **kwargs)
+        if func in READERS:
+            named = dict(zip(("input", "weight"), args, strict=False)) | kwargs
+            if places := self._places.get(id(named.get("weight"))):
+                place, sequence = places.pop(), self._sequence
+                given, weight = named.pop("input"), named.pop("weight")
+                x = self._observe(place, _images_first(given, sequence))
+                if sequence:
+                    x = x.transpose(0, 1).reshape(given.shape)
+                answer = func(x, weight, *args[2:], **named)
+                self._answered(place, _images_first(answer, sequence))
+                return answer
+        return func(*args, **kwargs)
+
+    @contextmanager
+    def _inside(self, query: Tensor) -> Iterator[None]:
+        """Inside torch's attention, which puts the sequence before the images: (L, N, C), or (L * N, C)."""
+        self._sequence = tuple(query.shape[:2]) if query.dim() == 3 else ()
+        try:
+            with self:
+                yield
+        finally:
+            self._sequence = ()
+
+
+def _images_first(x: Tensor, sequence: tuple[int, ...]) -> Tensor:
+    """(L, N, C) or (L * N, C) -> (N, L, C); any tensor as it is where there is no sequence (L, N)."""
+    return x.reshape(*sequence, -1).transpose(0, 1) if sequence else x
 
 
 def _unnoted(_layer: int, _answer: Tensor) -> None:
@@ -79,6 +121,34 @@ def per_channel(x: Tensor, axis: int) -> Tensor:
     return x.movedim(axis, 1).flatten(2) if x.dim() > 2 else x.unsqueeze(-1)
 
 
+def require_images_first(graph: ChannelGraph, layer: int, x: Tensor, inputs: Tensor) -> Tensor:
+    """What a layer is given or returns, `x`, where its dimension 0 is the images of `inputs`.
+
+    Raises ExplorerError where it is windows of images, or a sequence.
+    """
+    here = graph.layers[layer]
+    # With as many steps as images, a sequence shows only by where the images went.
+    steps, traced = (x.shape[1:-1], here.in_shape[:-1]) if here.kind == "linear" else ((), ())
+    same_size = tuple(inputs.shape[1:]) == graph.input_shape
+    swapped = same_size and tuple(steps[:1]) == (len(inputs),) and tuple(steps) != traced
+    if len(x) != len(inputs) or swapped:
+        raise ExplorerError(
+            f"What {here.name} computes cannot be told apart by image: for {len(inputs)} images it has shape "
+            f"{tuple(x.shape)}, whose first dimension is not the images but windows or a sequence. To rank channels, "
+            "use l1, l2, fpgm or mean_activation, which need no images apart."
+        )
+    return x
+
+
+def require_met(graph: ChannelGraph, layers: Iterable[int]) -> None:
+    """Raise ExplorerError if any of these layers, whose calls were not met, is left."""
+    if names := [graph.layers[layer].name for layer in sorted(layers)]:
+        raise ExplorerError(
+            f"The network ran without a call of {', '.join(names)} that could be seen: its weight was given to no "
+            "convolution or linear call as it is. To rank channels, use l1, l2 or fpgm, which look at weights only."
+        )
+
+
 def read_layers(graph: ChannelGraph) -> list[int]:
     """Indices of the layers that sum over channels of prunable groups (depthwise ones only pass them on)."""
     reads = {slot.tensor for group in graph.prunable for slot in group.slots if slot.reads}
@@ -93,7 +163,8 @@ def gate_gradients(
     A gate g multiplies a unit's channels at the inputs of all layers that read them; g = 1 is the network as
     it is and g = 0 the masked one. Returns {group: float (N, units)}: dL_n / dg at g = 1, L the
     cross-entropy. Without labels (None) the network's own top-1 classes are taken for them. The model must be
-    in eval mode, so that images do not influence each other.
+    in eval mode, so that images do not influence each other. Raises ExplorerError where a reader's call is not
+    met, or is not given one image per row.
     """
     chosen = set(read_layers(graph))
     gates: dict[int, Tensor] = {}
@@ -101,6 +172,7 @@ def gate_gradients(
     def observe(call: int, x: Tensor) -> Tensor:
         if call not in chosen:
             return x
+        require_images_first(graph, call, x, inputs)
         axis = channel_axis(graph, call)
         shape = [1] * x.dim()
         shape[0], shape[axis] = x.shape[0], x.shape[axis]
@@ -109,6 +181,7 @@ def gate_gradients(
 
     with torch.enable_grad():
         answer = run(model, graph, inputs, observe)
+        require_met(graph, chosen - gates.keys())
         logits = require_logits(type(model).__name__, answer, len(inputs))
         labels = logits.detach().argmax(1) if labels is None else labels
         require_labels(labels, logits)
@@ -139,7 +212,8 @@ def input_statistic(
 ) -> dict[str, Tensor]:
     """Mean over images, positions and readers of an elementwise statistic of what readers are given.
 
-    `statistic` maps (N, C, positions) to the same shape. Returns {group: float64 (units,)}.
+    `statistic` maps (C, values) to the same shape. Returns {group: float64 (units,)}. Raises ExplorerError where
+    a reader's call is not met.
     """
     chosen = set(read_layers(graph))
     sums: dict[int, Tensor] = {}
@@ -147,7 +221,8 @@ def input_statistic(
 
     def observe(call: int, x: Tensor) -> Tensor:
         if call in chosen:
-            values = statistic(per_channel(x, channel_axis(graph, call))).double().mean(-1).sum(0)
+            flat = x.movedim(channel_axis(graph, call), 0).flatten(1)  # windows and sequences too
+            values = statistic(flat).double().mean(1) * len(inputs)
             sums[call] = sums[call] + values if call in sums else values
         return x
 
@@ -155,6 +230,7 @@ def input_statistic(
         for inputs in batches:
             images += len(inputs)
             run(model, graph, inputs, observe)
+            require_met(graph, chosen - sums.keys())
     totals = {group.id: torch.zeros(group.size, dtype=torch.float64) for group in graph.prunable}
     counts = {group.id: torch.zeros(group.size, dtype=torch.float64) for group in graph.prunable}
     for call, values in sums.items():

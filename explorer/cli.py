@@ -171,7 +171,8 @@ def _open(arguments: argparse.Namespace) -> int:
 
 
 def _coverage(name: str, layers: bool) -> None:
-    network = explorer.load(name, weights=None)
+    # Weights do not matter here; an archive comes with its own.
+    network = explorer.load(name) if name.endswith(".pt2") else explorer.load(name, weights=None)
     found = explorer.coverage(explorer.trace(network.model, network.example))
     print(found, *(["", found.table()] if layers else []), sep="\n")
 

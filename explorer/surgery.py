@@ -47,7 +47,8 @@ def mask(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
     """
     check_plan(graph, plan)
     check_model(graph, model)
-    masked = copy.deepcopy(model).eval()
+    masked = copy.deepcopy(model)
+    masked.eval()  # a user's eval() may return nothing
     tensors = _all_tensors(masked)
     reads = {(slot.tensor, slot.dim) for group in graph.groups for slot in group.slots if slot.reads}
     with torch.no_grad():
@@ -81,7 +82,8 @@ def shrink(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
             memo[id(original)] = nn.Parameter(smaller, requires_grad=original.requires_grad)
         else:
             memo[id(original)] = smaller
-    shrunk = copy.deepcopy(model, memo).eval()
+    shrunk = copy.deepcopy(model, memo)
+    shrunk.eval()
     tensors = _all_tensors(shrunk)
     for module, attribute, tensor, dim, numerator, denominator in graph.attributes:
         value = tensors[tensor].shape[dim] * numerator // denominator
@@ -171,7 +173,9 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Example) ->
         raise BadInput("prove takes a non-empty batch of floating-point inputs (N, channels, height, width).")
     with torch.inference_mode():
         masked = _logits(mask(model, graph, plan), inputs)
-        before = _logits(copy.deepcopy(model).eval(), inputs)
+        dense = copy.deepcopy(model)
+        dense.eval()
+        before = _logits(dense, inputs)
         shrunk = _logits(shrink(model, graph, plan), inputs)
     finite = bool(torch.isfinite(torch.stack([before, masked, shrunk])).all())
     return Proof(
@@ -201,7 +205,8 @@ def live_weights(model: nn.Module, example: Example, seed: int = 0) -> nn.Module
                 f"live_weights takes a floating-point example, not {each.dtype}: its inputs are noise. Pass "
                 "example.float(), normalised as the network expects."
             )
-    live = copy.deepcopy(model).train()
+    live = copy.deepcopy(model)
+    live.train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for parameter in live.parameters():
@@ -222,4 +227,5 @@ def live_weights(model: nn.Module, example: Example, seed: int = 0) -> nn.Module
                 buffer.add_(torch.randn_like(buffer) * 0.3 * spread)
             elif name.endswith("running_var"):
                 buffer.mul_(torch.empty_like(buffer).uniform_(0.5, 1.5))
-    return live.eval()
+    live.eval()
+    return live

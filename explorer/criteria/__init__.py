@@ -62,7 +62,9 @@ def score(
             )
         trainless = isinstance(data, Data) and data.train is None
         images = as_images(data, "explore" if trainless else "train").subset(SCORED_IMAGES)
-    subject = Subject(copy.deepcopy(model).eval(), graph, images, seed)
+    model = copy.deepcopy(model)
+    model.eval()  # a user's train() may return nothing
+    subject = Subject(model, graph, images, seed)
     by_group = rule(subject)
     for group, values in by_group.items():
         if not np.isfinite(values).all():

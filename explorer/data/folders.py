@@ -21,6 +21,9 @@ LIMIT = 2000
 MOST_BYTES = 4 * 1024**3  # of the pixels of one split
 MOST_BROKEN = 0.1  # share of the pictures that may be broken
 LISTED = 5  # names in a message
+SIZED = (
+    "Read them at the size that the network takes, such as data=explorer.data.image_folder(path, size=224)"
+)
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ def _read(
         if picture.shape != pixels.shape[1:]:
             raise BadInput(
                 f"The pictures of {content.folder} differ in size: {path.name} is {_size(picture)}, the first "
-                f"{_size(pixels)} (height x width). Pass size=, the side that the network takes, such as 224."
+                f"{_size(pixels)} (height x width). {SIZED}."
             )
         pixels[len(labels)] = picture
         labels.append(names.index(name) if content.labelled else 0)
@@ -242,7 +245,7 @@ def _room(folder: Path, count: int, picture: Tensor) -> Tensor:
     if (needed := count * picture.numel()) > MOST_BYTES:
         raise BadInput(
             f"{count:,} pictures of {_size(picture)} from {folder} would take {needed / 1024**3:.1f} GiB of memory. "
-            "Pass size=, the side that the network takes, such as 224, or a smaller limit=."
+            f"{SIZED}, or with a smaller limit=."
         )
     return torch.empty((count, *picture.shape), dtype=torch.uint8)
 

@@ -47,7 +47,8 @@ def fold(model: nn.Module, folds: Iterable[tuple[str, str]]) -> nn.Module:
     It becomes an Identity; the convolution gets a bias. Arithmetic in float64. Raises BadInput where a name
     is not a convolution or not a batch norm with running statistics.
     """
-    folded = copy.deepcopy(model).eval()
+    folded = copy.deepcopy(model)
+    folded.eval()
     for conv_name, norm_name in folds:
         modules = dict(folded.named_modules(remove_duplicate=False))
         conv, norm = modules.get(conv_name), modules.get(norm_name)

@@ -161,7 +161,8 @@ def recover(
     """
     source = as_module(model)
     with torch.inference_mode(False):  # else the copy's weights could never be trained
-        recovered = copy.deepcopy(source).eval()
+        recovered = copy.deepcopy(source)
+        recovered.eval()
     if not bn and not epochs:
         return recovered
     images = _training_images(data)

@@ -103,6 +103,11 @@ class Explored:
         data = self.network.data
         images = self.network.example if data is None else data.explore.inputs(slice(0, PROVEN_IMAGES))
         proof = prove(self.network.model, self.graph, self.plan, images)
+        if proof.scale == 0:
+            raise ExplorerError(
+                f"The cut of {self.network.name} cannot be proven: all of its outputs are zero, as those of some "
+                "untrained networks are. Nothing was written. Load weights, or give the last layer some."
+            )
         if not proof.ok:
             raise ExplorerError(
                 f"The cut of {self.network.name} failed its proof: the shrunk network's logits are up to "

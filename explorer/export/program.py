@@ -57,7 +57,8 @@ def program_of(model: nn.Module, example: Example) -> Program:
     two = tuple(
         torch.cat([each, each]) for each in inputs
     )  # torch.export takes a batch of one for a constant
-    twin = copy.deepcopy(model).eval()
+    twin = copy.deepcopy(model)
+    twin.eval()
     with quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             batch = Dim("batch")
@@ -140,7 +141,8 @@ def tensors(answer: object) -> tuple[Tensor, ...]:
 
 def trials(model: nn.Module, example: Example, any_batch: bool) -> list[Trial]:
     """The example and inputs like it, for one batch size or two, and what the model answers in eval mode."""
-    twin = copy.deepcopy(model).eval()
+    twin = copy.deepcopy(model)
+    twin.eval()
     first = as_inputs(example)
     chosen = [first, *(_like(first, batch) for batch in (BATCHES if any_batch else BATCHES[:1]))]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

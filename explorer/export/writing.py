@@ -195,7 +195,9 @@ def _check_script(path: Path, network: Network, model: nn.Module) -> None:
     namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
     inputs = as_inputs(network.example)
     with torch.random.fork_rng(devices=[]), torch.no_grad():  # the dense class draws initial weights
-        wanted = tensors(copy.deepcopy(model).eval()(*inputs))
+        dense = copy.deepcopy(model)
+        dense.eval()
+        wanted = tensors(dense(*inputs))
         try:
             exec(compile(path.read_text(encoding="utf-8"), path.name, "exec"), namespace)
             difference = _difference(tensors(namespace["load"]()(*inputs)), wanted)

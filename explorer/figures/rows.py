@@ -286,8 +286,13 @@ def _row(
 
 
 def words(layer: Layer) -> str:
-    """A layer in short: kernel, channels in and out, size of the maps, e.g. "3×3 · 32 → 64 · 14×14"."""
+    """A layer in short: kernel, channels in and out, size of the maps, e.g. "3×3 · 32 → 64 · 14×14".
+
+    Linear layers have their channels last, behind the tokens or the sides of the maps.
+    """
+    last = layer.kind == "linear"
+    channel = -1 if last else 0
     kernel = "×".join(str(side) for side in layer.kernel) or layer.kind
-    maps = "×".join(str(side) for side in layer.out_shape[1:])
-    channels = f"{layer.in_shape[0]} → {layer.out_shape[0]}"
+    maps = "×".join(str(side) for side in (layer.out_shape[:-1] if last else layer.out_shape[1:]))
+    channels = f"{layer.in_shape[channel]} → {layer.out_shape[channel]}"
     return " · ".join(part for part in (kernel, channels, maps) if part)

@@ -3,25 +3,28 @@
 `trace` runs two walks, in eval and in train mode, so that heads that exist only in training are coupled too.
 """
 
+import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from torch import Tensor, fx, nn
 
 from explorer.errors import BadInput, CannotTrace
-from explorer.graph.copies import Twin, hollow_copy
+from explorer.graph.copies import Twin, hollow_copy, same_random_numbers
 from explorer.graph.deadline import Deadline
 from explorer.graph.inputs import Example, as_inputs
 from explorer.graph.paths import IMAGE
 from explorer.graph.rules import has_rule, rule_for
 from explorer.graph.terms import activation_axes, build_terms
-from explorer.graph.tracing import Traced, Untraceable, run_hollow
+from explorer.graph.tracing import DoesNotRun, Traced, Untraceable, run_hollow, runs
 from explorer.graph.units import Units, find_units
 from explorer.graph.walk import Walk, changes_its_weights
 from explorer.values import ChannelGraph, Layer, content_key
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+_TRACING = threading.Lock()  # one at a time: front ends patch nn.Module and more for the whole process
 
 __all__ = ["trace"]
 
@@ -37,8 +40,8 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
         raise BadInput(f"trace takes a torch.nn.Module, not {type(model).__name__}. Pass network.model.")
     inputs = as_inputs(example)
     walk = Walk()
-    with Deadline(type(model).__name__):
-        traced, front_end = _walked(walk, model, inputs)
+    with _TRACING, same_random_numbers(), Deadline(type(model).__name__):
+        traced, front_end = _walked(walk, hollow_copy(model), inputs)
     walk.freeze_read_widths()
     axes = activation_axes(walk, traced)
     units = find_units(walk, [labels for found in axes.values() for labels in found])
@@ -83,14 +86,13 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
     )
 
 
-def _walked(walk: Walk, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Traced, str]:
+def _walked(walk: Walk, twin: Twin, inputs: tuple[Tensor, ...]) -> tuple[Traced, str]:
     """Walk over the training forward, then over the one in eval, which is returned and gives the layers.
 
     Where no module asks whether it trains, the two are the same. A model whose training forward cannot be traced
     is taken as it is in eval, provided that this reaches all of its parameters: what is never reached, such as an
     auxiliary head, could read channels that a plan removes.
     """
-    twin = hollow_copy(model)
     in_eval, front_end = _traced(twin, inputs)
     assert in_eval is not None  # without another to compare with
     if in_eval.reads.training:
@@ -98,7 +100,7 @@ def _walked(walk: Walk, model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[T
             in_training, _ = _traced(twin, inputs, in_eval)
         except CannotTrace:
             reached = {str(node.target) for node in in_eval.results if node.op in ("call_module", "get_attr")}
-            for name, _ in model.named_parameters():
+            for name, _ in twin.module.named_parameters():
                 if name not in reached and name.rpartition(".")[0] not in reached:
                     raise
         else:
@@ -118,13 +120,17 @@ def _traced(
     training = in_eval is not None
     try:
         return run_hollow(twin, inputs, training, has_rule, in_eval), "torch.fx"
-    except Untraceable as first:
+    except (Untraceable, DoesNotRun) as first:
+        if isinstance(first, DoesNotRun) and not runs(twin, inputs):
+            raise
         # Loads torch's compiler, which plain networks do not need.
         from explorer.graph.exported import run_exported
 
         try:
             return run_exported(twin, inputs, training), "torch.export"
-        except Untraceable as second:
+        except (Untraceable, DoesNotRun) as second:
+            if isinstance(first, DoesNotRun):
+                raise first from second
             when = "in training mode " if training else ""
             raise CannotTrace(
                 f"{twin.name} cannot be read {when}by either front end. {first} {second} Control flow that "
@@ -173,8 +179,9 @@ def _folds(traced: Traced) -> tuple[tuple[str, str], ...]:
         modules = [traced.twin.modules[name] for name in pair]
         once = all(targets.count(name) == 1 for name in pair)
         kinds = type(modules[0]) in CONVOLUTIONS and type(modules[1]) in BATCH_NORMS
+        read = {module for module, _ in traced.reads.widths}
         own = all(not changes_its_weights(module) for module in modules) and not any(
-            tensor.startswith(f"{name}.") for tensor in shared for name in pair
+            name in read or any(tensor.startswith(f"{name}.") for tensor in shared) for name in pair
         )
         if once and kinds and own and modules[1].track_running_stats:
             folds.append(pair)

@@ -29,7 +29,7 @@ def einsum(call: Call) -> Any:
     for value in call.values:
         call.freeze(value, reason)
     _, sizes = einsum_sizes(call.args[0], [value.shape for value in call.values])
-    if len(call.values) > 1:
+    if math.prod(sizes.values()) > math.prod(call.shape):  # something is summed
         call.walk.fix(call, math.prod(sizes.values()), reason)
     return call.plain()
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-from torch import nn
+from torch import Tensor, nn
 
 from explorer.errors import BadInput, NotReachable
 from explorer.graph.paths import paths_of
@@ -82,7 +82,8 @@ def check_model(graph: ChannelGraph, model: nn.Module) -> None:
     check_graph(graph)
     if not isinstance(model, nn.Module):
         raise BadInput(f"Pass a torch.nn.Module (network.model), not {type(model).__name__}.")
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    state = nn.Module.state_dict(model)  # not a user's own, as in the trace
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if isinstance(tensor, Tensor)}
     if shapes != dict(graph.shapes):
         odd = [name for name in {**shapes, **graph.shapes} if shapes.get(name) != graph.shapes.get(name)]
         raise BadInput(

@@ -1,12 +1,19 @@
 """Copies of a network that take no memory, for reading it: the user's own is neither run nor changed."""
 
 import copy
+import inspect
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from explorer.errors import CannotTrace
 
 INTERNAL = frozenset(vars(nn.Module()))  # dictionaries of tensors, modules and hooks that every module has
 COPYING = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"))
@@ -35,6 +42,13 @@ class Twin:
     def name(self) -> str:
         return type(self.module).__name__
 
+    def left_out(self, inputs: tuple[Tensor, ...]) -> tuple[list[str], list[Any]]:
+        """Names and defaults of the forward's arguments behind the inputs, such as mask=None."""
+        parameters = list(inspect.signature(type(self.module).forward).parameters.values())[1 + len(inputs) :]
+        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
+        given = [each for each in parameters if each.kind in kinds and each.default is not each.empty]
+        return [each.name for each in given], [each.default for each in given]
+
     def train(self, mode: bool) -> None:
         """Set the mode as module.train(mode) does, which a class may have its own way of."""
         if any(type(module).train is not nn.Module.train for module in self.modules.values()):
@@ -44,8 +58,38 @@ class Twin:
             vars(module)["training"] = mode
 
 
+@contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """Python's and numpy's random numbers go on as if nothing had been drawn inside the context."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # user code may use either
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
 def hollow_copy(model: nn.Module) -> Twin:
-    """The hollow copy of a model. Hooks of the forward are left out: a user's hooks must not see the zeros."""
+    """The hollow copy of a model. Hooks of the forward are left out: a user's hooks must not see the zeros.
+
+    Raises CannotTrace for what cannot be copied.
+    """
+    for name, module in model.named_modules():
+        if "forward" in vars(module):
+            raise CannotTrace(
+                f"{name or type(model).__name__} has a forward of its own that was set on the object, which copies "
+                "would share with the original. Write it as a method of the class."
+            )
+    try:
+        return _hollow_copy(model)
+    except Exception as error:  # attributes of a user's class may be anything
+        raise CannotTrace(
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}), and the explorer works on "
+            "copies only. Run lazy modules once, and keep computed tensors, locks and open files out of its attributes."
+        ) from error
+
+
+def _hollow_copy(model: nn.Module) -> Twin:
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
         zero = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
@@ -57,7 +101,7 @@ def hollow_copy(model: nn.Module) -> Twin:
     _named(twin, "", modules)
     for module in modules.values():
         module._forward_hooks.clear()
-    state = model.state_dict(keep_vars=True)
+    state = nn.Module.state_dict(model, keep_vars=True)  # not a user's own, which may name tensors otherwise
     return Twin(twin, modules, {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)})
 
 

@@ -2,13 +2,14 @@
 
 import ctypes
 import threading
-import time
 from types import TracebackType
 from typing import Self
 
 from explorer.errors import CannotTrace
 
 LIMIT = 60.0  # seconds; most networks take less than one, and torch.export some to load
+AGAIN = 0.2  # seconds until the next interruption: user code may have swallowed the one before
+STEPS = 100_000  # of Python, within which an interruption that was asked for comes
 
 
 class _TimeOver(BaseException):
@@ -18,46 +19,49 @@ class _TimeOver(BaseException):
 class Deadline:
     """Ends what runs inside the context after so many seconds, with CannotTrace.
 
-    The thread is interrupted between two steps of Python, wherever it is: also in a loop that never calls torch.
+    The thread is interrupted between two steps of Python, wherever it is: also in a loop that never calls torch, and
+    again until the context is left.
     """
 
     def __init__(self, name: str, seconds: float = LIMIT) -> None:
         self._name, self._seconds = name, seconds
         self._thread = threading.get_ident()
         self._lock = threading.Lock()
-        self._open, self._asked = True, False
-        self._timer = threading.Timer(seconds, self._interrupt)
-        self._timer.daemon = True
+        self._left = threading.Event()
+        self._over = False
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        threading.Thread(target=self._watch, name="deadline", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        over = kind is not None and issubclass(kind, _TimeOver)
         try:
             with self._lock:
-                self._open = False
-            self._timer.cancel()
-            while self._asked and not over:  # it was asked for and must come here, not later
-                time.sleep(0)
+                self._left.set()
+            if self._over and not isinstance(error, _TimeOver):
+                for _step in range(STEPS):  # what was asked for comes here, not later
+                    pass
         except _TimeOver:
-            over = True
-        if over:
+            pass
+        if self._over:
             raise CannotTrace(
                 f"Reading {self._name} took longer than {self._seconds:g} s and was stopped. Pass a smaller example "
                 "input, or the part of the network that is a plain CNN; loops with many steps are unrolled."
             ) from None
 
+    def _watch(self) -> None:
+        wait = self._seconds
+        while not self._left.wait(wait):
+            self._interrupt()
+            wait = AGAIN
+
     def _interrupt(self) -> None:
         with self._lock:
-            if self._open:
-                self._asked = True
-                _raise_in(self._thread, _TimeOver)
-
-
-def _raise_in(thread: int, kind: type[BaseException]) -> None:
-    """Have a thread raise an exception at its next step."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
+            if not self._left.is_set():
+                self._over = True
+                # Only ever to raise: with NULL, to take back, CPython would look for signals for ever.
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread), ctypes.py_object(_TimeOver)
+                )

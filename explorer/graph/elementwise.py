@@ -72,7 +72,7 @@ def reduce(call: Call) -> Any:
     x, dims = call.input, _dims(call, 1, "dim")
     if not dims or len(call.values) != 1:
         return _mixed(call)
-    keep = bool(call.argument(2, "keepdim", False))
+    keep = len(call.shape) == len(x.shape)  # arguments differ: torch.var takes others before keepdim
     x = call.whole_along(x, dims)
     fields = []
     for field in x.fields:

@@ -21,7 +21,7 @@ from explorer.errors import BadInput
 from explorer.graph.aten import written
 from explorer.graph.copies import Twin
 from explorer.graph.inputs import zeros_like_batch
-from explorer.graph.reads import recorded_reads
+from explorer.graph.reads import TORCH, RecordedSizes, recorded_reads
 from explorer.graph.rules import MODULES, has_rule
 from explorer.graph.tracing import Traced, Untraceable, record
 
@@ -40,7 +40,12 @@ def run_exported(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> Trac
     twin.train(training)
     zeros = zeros_like_batch(inputs, 2 if training else 1)
     try:
-        with torch.random.fork_rng(devices=[]), recorded_reads(twin.modules) as reads, _quiet():
+        with (
+            torch.random.fork_rng(devices=[]),
+            recorded_reads(twin.modules) as reads,
+            _quiet(),
+            RecordedSizes(reads),
+        ):
             program = torch.export.export(twin.module, zeros, strict=False)
         graph = _Rewriting(twin, program).graph()
     except Exception as error:  # user code runs while it is exported: anything can be raised
@@ -115,7 +120,7 @@ class _Rewriting:
             stack = list(node.meta.get("nn_module_stack", {}).values())
             new.meta["nn_module_stack"] = dict(stack)
             if frames := FRAME.findall(node.meta.get("stack_trace") or ""):
-                users = [frame for frame in frames if "/torch/" not in frame[0]]
+                users = [frame for frame in frames if not frame[0].startswith(TORCH)]
                 file, line = (users or frames)[-1]
                 new.meta["line"] = f"{file.rpartition('/')[2]}:{line}"
         return new
@@ -129,7 +134,8 @@ class _Rewriting:
         path = stack[-1][0]
         module = self._twin.modules[path]
         own = [self._held.get(each) for each in node.args[1:3] if isinstance(each, fx.Node)]
-        return path if type(module) in MODULES and f"{path}.weight" in own else None
+        padded = getattr(module, "padding_mode", "zeros") != "zeros"  # by an operator of its own
+        return path if type(module) in MODULES and f"{path}.weight" in own and not padded else None
 
     def _written(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         first = node.args[0] if node.args else None

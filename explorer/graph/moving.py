@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explorer.graph.counts import Count, without_counts
+from explorer.graph.counts import Count, counts_in, without_counts
 from explorer.graph.labels import Value, compact, varying_dims
 from explorer.graph.sizes import follow, tie_blocks
 from explorer.graph.walk import Call, freeze_everything, taking_counts
@@ -102,13 +102,16 @@ def take_item(call: Call) -> Any:
     if not isinstance(source, Value) or any(isinstance(each, (Value, list)) for each in items):
         return freeze_everything(call)
     touched = _touched(items, len(source.shape))
-    fields = []
+    fields, followed = [], set()
     for field in source.fields:
         dims = [dim for dim in varying_dims(field) if dim in touched]
         if all(_at_blocks(call, field, dim, touched[dim]) for dim in dims):
             fields.append(field[without_counts(items)])
+            followed |= set(dims)
         else:
             call.walk.ties.freeze(field, f"{call.place} takes channels at fixed places")
+    for count in counts_in([item for dim, item in touched.items() if dim not in followed]):
+        call.walk.ties.freeze(count.labels, f"its channels are counted for {call.place}")
     return Value(call.shape, tuple(fields), source.origin)
 
 

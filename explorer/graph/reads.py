@@ -1,7 +1,8 @@
-"""What a forward reads of modules while it is traced, and the trace takes as constants.
+"""What a forward reads of modules and sizes while it is traced, and the trace takes as constants.
 
 Widths, such as `self.conv.out_channels`: after a shrink the forward would compute with other numbers than the
-traced network did. And `self.training`: where no one reads it, the training forward is that of eval.
+traced network did. `self.training`: where no one reads it, the training forward is that of eval. And under
+torch.export, which writes all sizes as numbers, sizes of tensors.
 """
 
 import sys
@@ -9,16 +10,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-WIDTHS = frozenset((
+WIDTHS = (
     "in_channels", "out_channels", "groups", "num_features", "in_features", "out_features", "num_groups",
     "num_channels", "num_parameters",
-))  # fmt: skip
-ENGINE = __file__.rpartition("/")[0]
+)  # fmt: skip
+WATCHED = (*WIDTHS, "eps", "momentum")  # a folded batch norm has none of the latter any more
+ENGINE = str(Path(__file__).parent)
+TORCH = str(Path(torch.__file__).parent) + "/"
+BETWEEN = ("__torch_function__", "handle_torch_function", "__len__")  # of torch.export's own modes
+CHECKING = "multi_head_attention_forward"  # compares sizes with numbers that it was given
 
 Widths = dict[tuple[str, str], str]
 """(module, attribute) -> the user's line that read it, "" where unknown."""
@@ -26,77 +34,148 @@ Widths = dict[tuple[str, str], str]
 
 @dataclass
 class Reads:
-    """What was read: widths of torch's layers, and whether any module of the user's asked for its mode."""
+    """What was read: numbers of layers, whether any module of the user's asked for its mode, and sizes.
+
+    `sizes` maps (shape of a tensor, dimension) to the user's line.
+    """
 
     widths: Widths = field(default_factory=dict)
     training: bool = False
+    sizes: dict[tuple[tuple[int, ...], int], str] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=4096)
-def _is_torchs(code: CodeType) -> bool:
-    return "/torch/" in code.co_filename or code.co_name == "call_module"
+def is_torchs(code: CodeType) -> bool:
+    """Whether code is torch's, or our tracer's between torch and the user."""
+    return code.co_filename.startswith(TORCH) or code.co_name == "call_module"
 
 
 def users_line(frame: FrameType | None) -> str:
     """file:line of the innermost frame outside torch and its tracer, "" where that is the explorer itself."""
-    while frame is not None and (
-        "/torch/" in frame.f_code.co_filename or frame.f_code.co_name == "call_module"
-    ):
+    while frame is not None and is_torchs(frame.f_code):
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename.startswith(ENGINE):
         return ""
-    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 @contextmanager
 def recorded_reads(modules: Mapping[str, nn.Module]) -> Iterator[Reads]:
-    """Note what is read of modules by name inside the context; they must be a copy of ours.
+    """Note what is read of modules by name inside the context.
 
-    What torch's own code reads of widths does not count: layers do so where torch.export enters them.
+    Classes get properties meanwhile, which answer for all objects as before: a subclass in their place would be
+    seen by `type(module)` and by __init_subclass__. What torch's own code reads of numbers does not count.
     """
     reads = Reads()
     names: dict[int, str] = {}
     for name, module in modules.items():
         names.setdefault(id(module), name)
-    kinds = {id(module): (module, type(module)) for module in modules.values()}.values()
-    watching: dict[type[nn.Module], type[nn.Module]] = {}
-    put = object.__setattr__  # nn.Module's own looks for tensors first
-    for module, kind in kinds:
-        if kind not in watching:
-            watching[kind] = _watching(kind, names, reads, bool(WIDTHS & vars(module).keys()))
-        put(module, "__class__", watching[kind])
+    added: list[tuple[type, str]] = []
     try:
+        for kind in {type(module): module for module in modules.values()}.items():
+            for attribute, watch in _watches(*kind, names, reads):
+                setattr(kind[0], attribute, watch)
+                added.append((kind[0], attribute))
         yield reads
     finally:
-        for module, kind in kinds:
-            put(module, "__class__", kind)
+        for owner, attribute in added:
+            delattr(owner, attribute)
 
 
-def _watching(
-    kind: type[nn.Module], names: dict[int, str], reads: Reads, has_widths: bool
-) -> type[nn.Module]:
-    """A class like `kind` whose objects note what is read of them; `kind` itself for torch's without widths."""
-    if not kind.__module__.startswith("torch.nn"):
-        return type(kind.__name__, (kind,), {"__module__": kind.__module__, "training": _mode(reads)})
-    if not has_widths:
-        return kind
+def _watches(
+    kind: type[nn.Module], module: nn.Module, names: dict[int, str], reads: Reads
+) -> Iterator[tuple[str, property]]:
+    """Properties for the numbers that a class's objects hold, and for the mode of a user's class."""
+    for attribute in WATCHED:
+        if attribute in vars(module) and not hasattr(kind, attribute):
+            yield attribute, _number(attribute, names, reads)
+    if not kind.__module__.startswith("torch.nn") and not hasattr(kind, "training"):
+        yield "training", _mode(names, reads)
 
-    def get(module: Any, attribute: str) -> Any:
-        if attribute in WIDTHS:
+
+def _stored(attribute: str) -> Any:
+    def put(module: Any, value: Any) -> None:
+        vars(module)[attribute] = value
+
+    return put
+
+
+def _number(attribute: str, names: dict[int, str], reads: Reads) -> property:
+    def get(module: Any) -> Any:
+        if (name := names.get(id(module))) is not None:
             caller = sys._getframe(1)
-            if "/torch/" not in caller.f_code.co_filename:  # a layer may read its own widths
-                reads.widths.setdefault((names[id(module)], attribute), users_line(caller))
-        return object.__getattribute__(module, attribute)
+            if not caller.f_code.co_filename.startswith(TORCH):  # a layer may read its own
+                reads.widths.setdefault((name, attribute), users_line(caller))
+        try:
+            return vars(module)[attribute]
+        except KeyError:
+            raise AttributeError(attribute) from None
 
-    return type(kind.__name__, (kind,), {"__module__": kind.__module__, "__getattribute__": get})
+    return property(get, _stored(attribute))
 
 
-def _mode(reads: Reads) -> property:
+def _mode(names: dict[int, str], reads: Reads) -> property:
     def get(module: Any) -> bool:
-        reads.training = True
+        reads.training |= id(module) in names
         return bool(vars(module)["training"])
 
-    def put(module: Any, value: bool) -> None:
-        vars(module)["training"] = value
+    return property(get, _stored("training"))
 
-    return property(get, put)
+
+class RecordedSizes(TorchFunctionMode):
+    """Notes the sizes that the user's code reads from tensors, one entry per dimension that is looked at."""
+
+    def __init__(self, reads: Reads) -> None:
+        super().__init__()
+        self._reads = reads
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if getattr(func, "__self__", None) is Tensor.shape:
+            name = "shape"
+        if name in ("shape", "size", "__len__", "numel", "nelement") and args:
+            frame: FrameType | None = sys._getframe(1)
+            while frame is not None and is_torchs(frame.f_code) and frame.f_code.co_name in BETWEEN:
+                frame = frame.f_back
+            if frame is not None and (not is_torchs(frame.f_code) or frame.f_code.co_name == CHECKING):
+                return self._noted(name, args, kwargs or {}, result, users_line(frame))
+        return result
+
+    def _noted(self, name: str, args: Any, kwargs: Any, result: Any, line: str) -> Any:
+        with torch._C.DisableTorchFunction():
+            shape = tuple(int(side) for side in args[0].shape)
+        if isinstance(result, tuple):
+            return _Sizes(result, shape, self._reads, line)
+        dims = range(len(shape))
+        if name == "size":
+            dim = args[1] if len(args) > 1 else kwargs["dim"]
+            dims = range(dim % len(shape), dim % len(shape) + 1)
+        for each in (0,) if name == "__len__" else dims:
+            self._reads.sizes.setdefault((shape, each), line)
+        return result
+
+
+class _Sizes(tuple):  # type: ignore[type-arg]
+    """A shape that notes which of its sizes are looked at."""
+
+    def __new__(cls, sizes: Any, *_: Any) -> "_Sizes":
+        return super().__new__(cls, sizes)
+
+    def __init__(self, _sizes: Any, shape: tuple[int, ...], reads: Reads, line: str) -> None:
+        self._shape, self._reads, self._line = shape, reads, line
+
+    def _note(self, dims: Any) -> None:
+        for dim in dims:
+            self._reads.sizes.setdefault((self._shape, dim), self._line)
+
+    def __getitem__(self, item: Any) -> Any:
+        picked = range(len(self._shape))[item]
+        self._note([picked] if isinstance(picked, int) else picked)
+        return super().__getitem__(item)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._note(range(len(self._shape)))
+        return super().__iter__()

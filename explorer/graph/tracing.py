@@ -19,10 +19,9 @@ from explorer.errors import CannotTrace
 from explorer.graph.copies import Twin
 from explorer.graph.hollow import hollow_of
 from explorer.graph.inputs import zeros_like_batch
-from explorer.graph.reads import Reads, recorded_reads, users_line
+from explorer.graph.reads import ENGINE, TORCH, Reads, recorded_reads, users_line
 
 HasRule = Callable[[fx.Node, nn.Module | None], bool]
-_TRACING = threading.Lock()  # one at a time: torch.fx patches nn.Module
 OPERANDS = {"input", "other", "mat2", "tensors"}
 
 
@@ -54,6 +53,10 @@ class Untraceable(Exception):
     def __init__(self, front_end: str, error: BaseException) -> None:
         said = str(error).strip().split("\n", 1)[0].rstrip(".")
         super().__init__(f"{front_end} says: {said} ({_last_place(error)}).")
+
+
+class DoesNotRun(CannotTrace):
+    """The traced operations do not run on the example: it does not fit, or torch.fx has taken another way."""
 
 
 class _Recorder(fx.Interpreter):
@@ -118,13 +121,15 @@ class _Recorder(fx.Interpreter):
             return int(sdpa_flop_count(query, key, value))
 
         on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
-        fused = torch.backends.mha.get_fastpath_enabled()
+        fused, whole = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
+        torch._C._set_mkldnn_enabled(False)  # its LSTM comes in one piece
         try:
             with FlopCounterMode(display=False, custom_mapping=on_cpu) as counter:
                 result = super().run_node(n)
         finally:
             torch.backends.mha.set_fastpath_enabled(fused)
+            torch._C._set_mkldnn_enabled(whole)
         if macs := counter.get_total_flops() // 2:
             self.counted[n] = macs
         return result
@@ -179,14 +184,14 @@ def run_hollow(
 
     The batch is 1; in training mode 2, since batch norm needs more than one value per channel. Operators for which
     `has_rule` says no have their MACs counted while they run. None where the operations are those of `unlike`,
-    which then also has what was read. Raises Untraceable with the line that defeated the tracer, CannotTrace where
+    which then also has what was read. Raises Untraceable with the line that defeated the tracer, DoesNotRun where
     the network does not run on such inputs. The global random state is left as it was.
     """
-    graph, reads = _trace(twin, training)
+    graph, reads = _trace(twin, inputs, training)
     if unlike is not None and _operations(graph.nodes) == _operations(unlike.results):
         unlike.reads.widths.update(reads.widths)
         return None
-    results, counted = record(graph, twin, inputs, training, has_rule)
+    results, counted = record(graph, twin, inputs, training, has_rule, tuple(twin.left_out(inputs)[1]))
     return Traced(twin, results, reads, counted)
 
 
@@ -209,12 +214,13 @@ def _operations(nodes: Iterable[fx.Node]) -> list[tuple[Any, ...]]:
     return operations
 
 
-def _trace(twin: Twin, training: bool) -> tuple[fx.Graph, Reads]:
+def _trace(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> tuple[fx.Graph, Reads]:
     """The forward's operations, and what it read of modules. Raises Untraceable."""
     twin.train(training)
+    defaults = dict(zip(*twin.left_out(inputs), strict=True)) or None
     try:
-        with _TRACING, torch.random.fork_rng(devices=[]), recorded_reads(twin.modules) as reads:
-            return _Tracer().trace(twin.module), reads
+        with torch.random.fork_rng(devices=[]), recorded_reads(twin.modules) as reads:
+            return _Tracer().trace(twin.module, defaults), reads
     except Exception as error:  # user code runs while it is traced: anything can be raised
         raise Untraceable("torch.fx", error) from error
 
@@ -225,18 +231,19 @@ def record(
     inputs: tuple[Tensor, ...],
     training: bool,
     has_rule: HasRule,
+    more: tuple[Any, ...] = (),
 ) -> tuple[dict[fx.Node, Any], dict[fx.Node, int]]:
     """Run traced operations on zeros: the result of each, and the MACs of those without a rule.
 
-    Raises CannotTrace where the model does not take inputs of these shapes.
+    `more` are arguments behind the inputs. Raises CannotTrace where the model does not take inputs of these shapes.
     """
     recorder = _Recorder(twin, graph, has_rule)
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         try:
-            recorder.run(*zeros_like_batch(inputs, 2 if training else 1))
+            recorder.run(*zeros_like_batch(inputs, 2 if training else 1), *more)
         except Exception as error:
             shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
-            raise CannotTrace(
+            raise DoesNotRun(
                 f"{twin.name} does not run on an example of shape {shapes}: "
                 f"{str(error).splitlines()[0]}. Pass an example of the shape that the network is made for, such as "
                 "(1, channels, height, width)."
@@ -244,12 +251,23 @@ def record(
     return recorder.results, recorder.counted
 
 
+def runs(twin: Twin, inputs: tuple[Tensor, ...]) -> bool:
+    """Whether the forward itself takes such inputs, where what torch.fx traced of it does not."""
+    twin.train(mode=False)
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        try:
+            twin.module(*zeros_like_batch(inputs, 1))
+        except Exception:  # noqa: BLE001  # whatever a user's forward may raise
+            return False
+    return True
+
+
 def _last_place(error: BaseException) -> str:
     """file:line of the innermost frame outside torch."""
     place, step = "unknown place", error.__traceback__
     while step is not None:
         file = step.tb_frame.f_code.co_filename
-        if "/torch/" not in file and "explorer/graph" not in file:
+        if not file.startswith((TORCH, ENGINE)):
             place = f"{file}:{step.tb_lineno}"
         step = step.tb_next
     return place

@@ -249,8 +249,26 @@ class Walk:
         for node, result in traced.results.items():
             self.values[node] = self._value(node, result, rule_for)
         self.reads |= traced.reads.widths
+        if traced.reads.sizes:
+            self._freeze_read_sizes(traced.reads.sizes)
         if not record_layers:
             self.layers, self.fixed = [], []
+
+    def _freeze_read_sizes(self, sizes: dict[tuple[tuple[int, ...], int], str]) -> None:
+        """Freeze channels on dimensions whose size the forward read as a number; tensors are known by their shape."""
+        for value in self.values.values():
+            for leaf in leaves(value):
+                for field in leaf.fields if isinstance(leaf, Value) else ():
+                    for dim in varying_dims(field):
+                        if (line := sizes.get((leaf.shape, dim))) is not None:
+                            self.ties.freeze(
+                                field, f"the forward reads its width from a tensor's shape ({line})"
+                            )
+        for name, tensor in self.traced.twin.state.items():
+            for dim, length in enumerate(tensor.shape):
+                if (line := sizes.get((tuple(tensor.shape), dim))) is not None:
+                    labels = self.axis(self.traced.twin.tensors[name], dim, length)
+                    self.ties.freeze(labels, f"the forward reads its width from a tensor's shape ({line})")
 
     def freeze_read_widths(self) -> None:
         """Freeze what a width counts that the user's forward reads from a layer: it is a constant to the trace."""

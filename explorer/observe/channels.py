@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explorer.capture import channel_axis, per_channel, run
+from explorer.capture import channel_axis, per_channel, require_images_first, require_met, run
 from explorer.data.batches import split_evenly
 from explorer.data.images import Images
 from explorer.errors import BadInput
@@ -85,7 +85,8 @@ def activations(
     """Statistics of a layer's channels over the images at `rows` (int64); `check` is called before every batch.
 
     Quartiles are of at most 64 positions of every image and channel, drawn once at random (seed 0); zeros and the
-    strongest images are of all positions. The model is in eval mode. Raises BadInput without images.
+    strongest images are of all positions. The model is in eval mode. Raises BadInput without images, and
+    ExplorerError where the layer's call is not met, or is not of one image per row.
     """
     if not len(rows):
         raise BadInput("Activations need at least one image; `rows` is empty.")
@@ -124,20 +125,28 @@ def _values(model: nn.Module, graph: ChannelGraph, place: Place, inputs: Tensor)
 
 
 def _seen(model: nn.Module, graph: ChannelGraph, place: Place, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """What the reader is given (an empty tensor without reader), and what the layer itself returns."""
-    seen: dict[str, Tensor] = {"given": torch.empty(0)}
+    """What the reader is given (an empty tensor without reader), and what the layer itself returns.
+
+    Raises ExplorerError where a call is not met, or is not of one image per row.
+    """
+    seen: dict[int | None, Tensor] = {None: torch.empty(0)}
+    own: dict[int, Tensor] = {}
 
     def observe(layer: int, x: Tensor) -> Tensor:
         if layer == place.reader:
-            seen["given"] = x.clone()  # the network may change it in place
+            # A clone, since the network may change it in place.
+            seen[layer] = require_images_first(graph, layer, x, inputs).clone()
         return x
 
     def answered(layer: int, x: Tensor) -> None:
         if layer == place.layer:
-            seen["own"] = x.clone()
+            own[layer] = require_images_first(graph, layer, x, inputs).clone()
 
     run(model, graph, inputs, observe, answered)
-    return seen["given"], seen["own"]
+    require_met(graph, {place.layer} - own.keys())
+    if place.reader is not None:
+        require_met(graph, {place.reader} - seen.keys())
+    return seen[place.reader], own[place.layer]
 
 
 def maps(

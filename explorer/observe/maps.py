@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explorer.capture import channel_axis, per_channel, run
+from explorer.capture import channel_axis, per_channel, require_images_first, require_met, run
 from explorer.data.batches import split_evenly
 from explorer.observe.channels import place_of
 from explorer.values import Bools, ChannelGraph, Floats, Plan
@@ -66,12 +66,14 @@ def compare(
     """Compare layer number `layer` on `image` (1, C, H, W), and its error on `inputs` (N, C, H, W).
 
     `pruned` is `dense` shrunk by the plan, recovered or not; both are in eval mode. Removed output channels
-    of the layer are in neither sum. `check` is called before every batch.
+    of the layer are in neither sum. `check` is called before every batch. Raises ExplorerError where the dense
+    network's call is not met, or is not of one image per row.
     """
     kept = kept_channels(graph, plan, layer)
     rows = torch.from_numpy(kept.nonzero()[0])
     with torch.inference_mode():
         before = _output(dense, graph, layer, image)
+        require_met(graph, () if len(before) else (layer,))
         after = torch.full_like(before, math.nan)
         left = _output(pruned, graph, layer, image)
         difference = size = 0.0
@@ -92,6 +94,7 @@ def _output(model: nn.Module, graph: ChannelGraph, layer: int, inputs: Tensor) -
 
     def answered(place: int, x: Tensor) -> None:
         if place == layer:
+            require_images_first(graph, layer, x, inputs)
             seen.append(x.movedim(channel_axis(graph, layer), 1).clone())
 
     run(model, graph, inputs, lambda _layer, x: x, answered)

@@ -44,7 +44,8 @@ class Picker(Popover):
         self.children = (*self.children, self.progress)
         self.add_class("pe-picker")
         self.load.on_click(lambda _button: self._press())
-        self.network.kind.observe(lambda _change: self._network_changed(), "value")
+        for chosen in (self.network.kind, self.network.bundled):
+            chosen.observe(lambda _change: self._network_changed(), "value")
         self.opener.observe(lambda change: self._refresh() if change["new"] else None, "value")
         changes.observe(lambda _change: self._render(), ["stage", "error"])
         self._render()
@@ -80,11 +81,13 @@ class Picker(Popover):
             row.render()
 
     def _network_changed(self) -> None:
-        """Images follow the network, unless others than the usual ones were chosen."""
+        """A bundled network comes with its own weights and images; others have no use for bundled images."""
         kind = self.network.kind.value
         self.weights.offer_for(kind)
-        if self.images.kind.value in ("bundled", "none"):
-            self.images.kind.value = "bundled" if kind == "bundled" else "none"
+        if kind == "bundled":
+            self.weights.kind.value, self.images.kind.value = "default", "bundled"
+        elif self.images.kind.value == "bundled":
+            self.images.kind.value = "none"
 
     def _press(self) -> None:
         if self._changes.stage:

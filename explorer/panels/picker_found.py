@@ -22,15 +22,25 @@ def networks(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def image_sources(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables that hold a Dataset, a DataLoader, a pair (images, labels), or explorer.data's own kinds."""
+    """The variables that hold a Dataset, a DataLoader, images with or without labels, or explorer.data's own kinds.
+
+    Images are tensors or arrays (N, C, H, W); with labels they are a pair (images, labels).
+    """
     from torch.utils.data import DataLoader, Dataset
 
     from explorer.data import Data, Images
 
     def fits(value: Any) -> bool:
-        return isinstance(value, Data | Images | Dataset | DataLoader) or _is_pair(value)
+        return isinstance(value, Data | Images | Dataset | DataLoader) or _is_batch(value) or _is_pair(value)
 
     return _named(variables, fits)
+
+
+def _is_batch(value: Any) -> bool:
+    import numpy as np
+    from torch import Tensor
+
+    return isinstance(value, Tensor | np.ndarray) and value.ndim == 4
 
 
 def _is_pair(value: Any) -> bool:

@@ -125,6 +125,7 @@ class NetworkRow(Row):
                 self.archive.path.value = str(source)
         elif not isinstance(source, str):
             self.kind.value = "notebook"
+            self.render()  # it may have been the kind already, and the variable be new
             name = _name_of(source, self._variables())
             if name in self.notebook.options:
                 self.notebook.value = name
@@ -236,7 +237,9 @@ class ImagesRow(Row):
             self.kind.value, self.folder.value = "folder", str(choice.data)
         elif name := _name_of(choice.data, self._variables()):
             self.kind.value = "notebook"
-            self.notebook.value = name
+            self.render()
+            if name in self.notebook.options:
+                self.notebook.value = name
         elif isinstance(choice.data, Data) and choice.data.name == "Fashion-MNIST":
             self.kind.value = "bundled"
         if choice.example is not None:

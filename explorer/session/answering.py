@@ -78,7 +78,7 @@ class Answering(SessionState):
         self._held_plan: Plan | None = None  # what a pointer that is held down began with
         self._swept_for: tuple[object, ...] = ()  # what the latest sweep is for
         self._sweep_results: dict[tuple[object, ...], Found] = {}
-        self._said = wording.plan(self.graph, self._dense)
+        self._said = wording.plan(self.graph, self._dense, network.data is not None)
         super().__init__(
             request=first,
             plan=self._dense,
@@ -199,7 +199,7 @@ class Answering(SessionState):
                 self._worker.submit(self._good)
 
     def _describe(self, plan: Plan, asked: Request) -> Message:
-        said = wording.plan(self.graph, plan)
+        said = wording.plan(self.graph, plan, self.network.data is not None)
         if plan == self._dense or self._live is None:
             return said
         possible = self._live.available(asked.recovery)[0]

@@ -18,14 +18,14 @@ def recovered(recovery: Recovery, cut: bool) -> Message:
     return Message("label_none" if cut else "label_nothing_cut")
 
 
-def plan(graph: ChannelGraph, now: Plan) -> Message:
-    """How much a plan cuts; for the dense plan what to do first."""
+def plan(graph: ChannelGraph, now: Plan, has_images: bool) -> Message:
+    """How much a plan cuts; for the dense plan what to do first, and to watch."""
     units = sum(group.size for group in graph.prunable)
     kept = sum(now.widths.values())
     if not units:
         return Message("status_nothing_prunable")
     if kept == units:
-        return Message("status_dense")
+        return Message("status_dense" if has_images else "status_dense_costs")
     narrowed = sum(now.widths[group.id] < group.size for group in graph.prunable)
     return Message.of(
         "status_cut", cut=f"{units - kept:,}", units=f"{units:,}", narrowed=narrowed, groups=len(now.widths)

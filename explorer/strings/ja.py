@@ -284,6 +284,8 @@ TABLE: dict[str, str] = {
     "status_nothing_prunable": "このネットワークには枝刈りできるものがありません。"
     "棒にカーソルを合わせると理由が出ます。",
     "status_dense": "まだ何も削っていません。保持率を80 %にして、精度の変化を見てみましょう。",
+    "status_dense_costs": "まだ何も削っていません。保持率を80 %にして、コストの変化を見てみましょう。"
+    "画像がないので精度は測れません。",
     "status_cut": "{cut}/{units}チャネルを削除 ({narrowed}/{groups}グループ)",
     "status_two": "{first} · {second}",
     "status_no_train": "{data}には学習用画像がないため、枝刈り後の重みはそのままです",
@@ -497,7 +499,7 @@ TABLE: dict[str, str] = {
     "picker_images_none": "なし",
     "picker_images_bundled_note": "Fashion-MNIST: 白黒、28 x 28、10 クラス",
     "picker_images_folder_note": "クラスごとのサブフォルダー。画像だけならラベルなしになります",
-    "picker_images_notebook_note": "Dataset、DataLoader、または (画像, ラベル) の組",
+    "picker_images_notebook_note": "Dataset、DataLoader、(画像, ラベル) の組、または画像のみ",
     "picker_images_none_note": "プランとコストのみ。精度には画像が必要です",
     "picker_folder_hint": "Python 側でのフォルダーのパス",
     "picker_no_folder": "画像フォルダーのパスを入力してください。",

@@ -286,6 +286,8 @@ TABLE = {
     "status_nothing_prunable": "이 네트워크에는 가지치기할 수 있는 것이 없습니다. 막대 위에 포인터를 "
     "올리면 이유가 보입니다.",
     "status_dense": "아직 제거한 채널이 없습니다. ‘유지’를 80 %로 옮기고 정확도를 살펴보세요.",
+    "status_dense_costs": "아직 제거한 채널이 없습니다. ‘유지’를 80 %로 옮기고 비용을 살펴보세요. "
+    "이미지가 없어 정확도는 없습니다.",
     "status_cut": "그룹 {narrowed}/{groups}개에서 채널 {cut}/{units}개 제거",
     "status_two": "{first} · {second}",
     "status_no_train": "{data}: 학습 이미지가 없어 가지치기 후 가중치를 그대로 둡니다",
@@ -502,7 +504,7 @@ TABLE = {
     "picker_images_none": "없음",
     "picker_images_bundled_note": "Fashion-MNIST: 흑백, 28 x 28, 10개 클래스",
     "picker_images_folder_note": "클래스마다 하위 폴더 하나, 또는 레이블 없는 이미지들",
-    "picker_images_notebook_note": "Dataset, DataLoader, 또는 (이미지, 레이블) 쌍",
+    "picker_images_notebook_note": "Dataset, DataLoader, (이미지, 레이블) 쌍 또는 이미지만",
     "picker_images_none_note": "계획과 비용만: 정확도에는 이미지가 필요합니다",
     "picker_folder_hint": "Python이 실행되는 곳의 폴더 경로",
     "picker_no_folder": "이미지 폴더의 경로를 입력하세요.",

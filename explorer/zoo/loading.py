@@ -187,9 +187,10 @@ def _bundled(name: str, weights: str | Path | None) -> Built:
             f"The bundled weights explorer/zoo/weights/{name}.safetensors cannot be read ({error}). Install "
             f"the package again, or train them: python scripts/train_bundled.py {name}."
         ) from error
+    model.eval()
     built = Built(
         name,
-        model.eval(),
+        model,
         Normalize(float(metadata["mean"]), float(metadata["std"])),
         Crop((SIDE, SIDE), None, 1),
         CLASSES,

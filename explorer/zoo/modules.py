@@ -30,7 +30,9 @@ def copied_module(module: nn.Module) -> Built:
             "Keep tensors that are computed from weights, locks and open files out of its attributes."
         ) from error
     model.zero_grad(set_to_none=True)
-    return Built(name, model.cpu().eval(), notes=notes)
+    model.cpu()
+    model.eval()  # on a line of its own: a user's train() may return nothing
+    return Built(name, model, notes=notes)
 
 
 def _unwrapped(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:

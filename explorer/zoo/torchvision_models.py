@@ -73,9 +73,10 @@ def build_classifier(name: str, weights: str | Path | None) -> Built:
         path = _default_file(name, best) if weights == "default" else weights
         model, options, notes = _filled(name, options, path)
         classes = () if "num_classes" in options else tuple(best.meta["categories"])
+    model.eval()
     return Built(
         name,
-        model.eval(),
+        model,
         normalize,
         crop,
         classes,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from explorer.figures.rows import GAP, HEIGHT, IMAGE_PITCH, LOWEST_PITCH, Geometry, words
@@ -116,6 +118,18 @@ def test_words_give_kernel_channels_and_maps():
     layers = {layer.name: layer for layer in make_graph(CHAIN).layers}
     assert words(layers["second"]) == "3×3 · 8 → 16 · 28×28"
     assert words(layers["classifier"]) == "linear · 16 → 10"
+
+
+@pytest.mark.parametrize(
+    ("given", "returned", "expected"),
+    [
+        ((197, 768), (197, 3072), "linear · 768 → 3072 · 197"),
+        ((7, 9, 96), (7, 9, 384), "linear · 96 → 384 · 7×9"),
+    ],
+)
+def test_words_of_linear_layers_of_tokens_and_of_channels_last(given, returned, expected):
+    linear = make_graph(CHAIN).layers[-1]
+    assert words(replace(linear, in_shape=given, out_shape=returned)) == expected
 
 
 @pytest.mark.parametrize("layers", [1, 3, 20, 60, 340])

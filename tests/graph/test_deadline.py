@@ -31,6 +31,35 @@ def test_what_ends_in_time_is_not_touched() -> None:
         pass
 
 
+def swallowing(m: Any, x: Tensor) -> Tensor:
+    for _ in range(3):
+        try:
+            while True:
+                m.count += 1
+        except BaseException:  # noqa: BLE001
+            m.count = 0
+    return m.c(x)
+
+
+def turning(m: Any, x: Tensor) -> Tensor:
+    try:
+        while True:
+            m.count += 1
+    except BaseException as error:
+        raise RuntimeError("mine") from error
+
+
+@pytest.mark.parametrize("forward", [swallowing, turning])
+def test_a_forward_that_swallows_the_interruption_is_stopped_too(
+    forward: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Written(forward, c=conv(3, 8))
+    model.count = 0
+    monkeypatch.setattr(deadline.Deadline.__init__, "__defaults__", (0.2,))
+    with pytest.raises(explorer.CannotTrace, match=r"longer than 0\.2 s"):
+        explorer.trace(model, IMAGE)
+
+
 def over_at_once() -> None:
     with deadline.Deadline("Net", 60) as limit:
         limit._interrupt()

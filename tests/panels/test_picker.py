@@ -89,8 +89,24 @@ def test_images_follow_the_kind_of_network_unless_they_were_chosen(picker):
     picker.network.kind.value = "torchvision"
     assert picker.images.kind.value == "none"
     picker.images.kind.value = "folder"
-    picker.network.kind.value = "bundled"
+    picker.network.kind.value = "archive"
     assert picker.images.kind.value == "folder"
+
+
+def test_a_bundled_network_comes_with_its_own_weights_and_images(picker):
+    network = SimpleNamespace(name="alexnet", notes=())
+    picker.follow(Choice("alexnet", Path("photos"), weights=None), network)
+    picker.network.kind.value = "bundled"
+    choice = chosen(picker)
+    assert (choice.source, choice.weights, choice.data, choice.images) == ("resnet20", "default", None, True)
+    picker.weights.kind.value, picker.images.kind.value = "untrained", "none"
+    picker.network.bundled.value = "vgg"
+    choice = chosen(picker)
+    assert (choice.source, choice.weights, choice.data, choice.images) == ("vgg", "default", None, True)
+    picker.follow(Choice("resnet20", Path("photos"), weights=None), network)
+    choice = chosen(picker)
+    assert (choice.source, choice.weights, choice.data) == ("resnet20", None, Path("photos"))
+    picker.network._listing.join()
 
 
 def test_a_module_of_the_notebook_needs_a_size_or_images(picker, variables):
@@ -130,9 +146,34 @@ def test_what_the_notebook_has(variables):
         "odd": Odd(),
         "lengths": (LABELS, LABELS),
         "arrays": [PIXELS.numpy(), LABELS.numpy()],
+        "images": PIXELS,
+        "array": PIXELS.numpy(),
+        "image": PIXELS[0],
+        "labels": LABELS.numpy(),
     }
     assert set(networks(variables)) == {"mine"}
-    assert set(image_sources(variables)) == {"pair", "loader", "arrays"}
+    assert set(image_sources(variables)) == {"pair", "loader", "arrays", "images", "array"}
+
+
+@pytest.mark.parametrize("images", [PIXELS, PIXELS.numpy()], ids=["tensor", "array"])
+def test_images_without_labels_are_shown_and_loaded_again(picker, variables, images):
+    variables["photos"] = images
+    picker.follow(Choice(variables["mine"], images), SimpleNamespace(name="Linear", notes=()))
+    assert (picker.images.kind.value, picker.images.notebook.value) == ("notebook", "photos")
+    assert chosen(picker).data is images
+    variables["later"], variables["other"] = PIXELS + 1, nn.Linear(2, 2)  # made since the rows looked
+    picker.follow(Choice(variables["other"], variables["later"]), SimpleNamespace(name="Linear", notes=()))
+    choice = chosen(picker)
+    assert choice.source is variables["other"]
+    assert choice.data is variables["later"]
+
+
+def test_a_variable_that_no_longer_fits_is_no_answer(picker, variables):
+    del variables["pair"]
+    variables["photo"] = PIXELS[0]
+    picker.follow(Choice(variables["mine"], variables["photo"]), SimpleNamespace(name="Linear", notes=()))
+    assert (picker.images.kind.value, picker.images.notebook.value) == ("notebook", None)
+    assert "No variable" in refused(picker)
 
 
 def test_a_checkpoint_goes_over_any_network_but_an_archive(picker):

@@ -20,6 +20,12 @@ DRAWN = """([least, most]) => Bokeh.documents.some((shown) => {
     const rows = shown.get_model_by_name('bars-rows')?.data.dense.length
     return view?.el.isConnected && view.has_finished() && least <= rows && rows <= most
 })"""
+# What ended the wait for a name: the name, or a refusal in words other than one that was there before.
+NAMED = f"""([name, before]) => {{
+    if (document.querySelector('{OPENER}').innerText.trim() === name) return name
+    const refusal = document.querySelector('.pe-picker-answer [role=alert]')?.textContent ?? ''
+    return refusal !== before && refusal
+}}"""
 FOCUSED = "() => document.activeElement.matches('.pe-picker > .pe-opener')"
 
 
@@ -52,11 +58,10 @@ def checkpoint(tmp_path):
     return path
 
 
-def named(notebook, name):
-    """Until the first line says so."""
-    notebook.page.wait_for_function(
-        f"name => document.querySelector('{OPENER}').innerText.trim() === name", arg=name, timeout=120_000
-    )
+def named(notebook, name, before=""):
+    """Until the first line says so; what is refused meanwhile, other than `before`, fails in its own words."""
+    said = notebook.page.wait_for_function(NAMED, arg=[name, before], timeout=120_000)
+    assert said.json_value() == name
 
 
 def choose(notebook, row, kind):
@@ -84,7 +89,8 @@ def test_another_network_is_loaded_in_place_and_undo_brings_the_first_back(runni
     chooser.value.set_files(checkpoint)
     page.get_by_text("other.pt is here").wait_for(timeout=60_000)
     page.locator(".pe-picker-foot button").press("Enter")
-    page.locator(".pe-picker-answer [role=alert]").wait_for()  # a module does not say what it takes
+    refusal = page.locator(".pe-picker-answer [role=alert]").text_content()
+    assert "does not say what it takes" in refusal
     panel = page.locator(".pe-picker .pe-popover").bounding_box()
     assert panel["x"] >= box["x"]
     assert panel["y"] + panel["height"] <= box["y"] + box["height"]
@@ -92,7 +98,7 @@ def test_another_network_is_loaded_in_place_and_undo_brings_the_first_back(runni
 
     page.locator(".pe-size input").fill("3 x 16 x 16")
     page.locator(".pe-picker-foot button").press("Enter")
-    named(running, "Sequential")
+    named(running, "Sequential", before=refusal)
     page.wait_for_function(FOCUSED)
     page.wait_for_function(DRAWN, arg=[3, 3])
     weights = torch.load(checkpoint, weights_only=True)["2.weight"]

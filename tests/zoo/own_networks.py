@@ -25,6 +25,13 @@ class Needy(Plain):
         super().__init__(width)
 
 
+class Silent(Plain):
+    """Its train(), and so its eval(), returns nothing."""
+
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        super().train(mode)
+
+
 class Inside(nn.Module):
     """A network that holds another as `backbone`."""
 

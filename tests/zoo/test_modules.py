@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+import explorer
 from explorer.errors import BadInput
+from explorer.evaluate.folding import fold
 from explorer.zoo import load
-from tests.zoo.own_networks import Inside, Plain
+from tests.zoo.own_networks import Inside, Plain, Silent
 
 EXAMPLE = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -34,6 +36,19 @@ def test_a_module_is_not_mistaken_for_a_wrapper() -> None:
     network = load(Inside(), example=EXAMPLE)
     assert type(network.model) is Inside
     assert network.notes == ()
+
+
+def test_a_train_that_returns_nothing_is_no_trouble() -> None:
+    model = Silent()
+    network = load(model, example=EXAMPLE)
+    assert type(network.model) is Silent
+    assert not any(module.training for module in network.model.modules())
+    assert model.training
+    scores = explorer.score(network.model, explorer.trace(network.model, EXAMPLE), "l1")
+    assert set(scores.by_group) == {"conv"}
+    assert torch.equal(explorer.recover(network.model, None, bn=False)(EXAMPLE), network.model(EXAMPLE))
+    folded = fold(network.model, [("conv", "norm")])
+    torch.testing.assert_close(folded(EXAMPLE), network.model(EXAMPLE))
 
 
 def on_meta() -> nn.Module:
