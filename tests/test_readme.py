@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import explorer
 from explorer.zoo.networks import NETWORKS
@@ -23,8 +26,11 @@ def test_the_table_of_networks_is_true():
         assert row in README
 
 
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
 def test_the_examples_run_as_they_are_printed(capsys):
-    example, own = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example, _, own = EXAMPLES
     quick = example.replace("epochs=1", "epochs=0")
     assert quick != example, "the example trains one epoch; the test leaves that out"
     exec(compile(quick, "README.md", "exec"), {})
@@ -41,6 +47,25 @@ def test_the_examples_run_as_they_are_printed(capsys):
     }
     exec(compile(own, "README.md", "exec"), names)
     assert len(names["net"].data.train) == 6
+
+
+def test_the_ways_of_loading_work_as_they_are_printed(tmp_path, monkeypatch, capsys):
+    """All but the download of torchvision's weights."""
+    monkeypatch.chdir(tmp_path)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    images = torch.rand(6, 3, 8, 8)
+    torch.save({f"module.{name}": tensor for name, tensor in model.state_dict().items()}, "checkpoint.pt")
+    save_file(explorer.load("resnet18", weights=None).model.state_dict(), "mine.safetensors")
+    Path("photos").mkdir()
+    Image.new("RGB", (300, 260), "red").save("photos/red.png")
+    batch = {0: torch.export.Dim("batch")}
+    torch.export.save(torch.export.export(model.eval(), (images,), dynamic_shapes=(batch,)), "model.pt2")
+    names = {"explorer": explorer, "model": model, "images": images, "labels": torch.arange(6) % 2}
+    names["dataset"] = TensorDataset(images, names["labels"])
+    text = EXAMPLES[1].replace('load("resnet50")', 'load("resnet50", weights=None)')
+    assert text != EXAMPLES[1]
+    exec(compile(text, "README.md", "exec"), names)
+    assert "Can be pruned: 1 of 2 layers" in capsys.readouterr().out
 
 
 def test_ci_runs_the_readmes_test_command():
