@@ -52,7 +52,9 @@ def test_the_examples_run_as_they_are_printed(capsys):
 def test_the_ways_of_loading_work_as_they_are_printed(tmp_path, monkeypatch, capsys):
     """All but the download of torchvision's weights."""
     monkeypatch.chdir(tmp_path)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
     images = torch.rand(6, 3, 8, 8)
     torch.save({f"module.{name}": tensor for name, tensor in model.state_dict().items()}, "checkpoint.pt")
     save_file(explorer.load("resnet18", weights=None).model.state_dict(), "mine.safetensors")
