@@ -180,7 +180,7 @@ def _folds(traced: Traced) -> tuple[tuple[str, str], ...]:
         once = all(targets.count(name) == 1 for name in pair)
         kinds = type(modules[0]) in CONVOLUTIONS and type(modules[1]) in BATCH_NORMS
         read = {module for module, _ in traced.reads.widths}
-        own = all(not changes_its_weights(module) for module in modules) and not any(
+        own = all(not changes_its_weights(traced, name) for name in pair) and not any(
             name in read or any(tensor.startswith(f"{name}.") for tensor in shared) for name in pair
         )
         if once and kinds and own and modules[1].track_running_stats:

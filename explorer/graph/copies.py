@@ -26,12 +26,14 @@ class Twin:
 
     `modules` are all its modules by every name that they have. `state` are the model's own tensors in the order of
     its state dict, and `tensors` maps every name there to the first name of the same tensor. Buffers that no state
-    dict holds are constants to the explorer, since files of weights could not carry their new sizes.
+    dict holds are constants to the explorer, since files of weights could not carry their new sizes. `hooked` are
+    the names of modules with a hook before their forward, which may change their inputs or weights.
     """
 
     module: nn.Module
     modules: dict[str, nn.Module]
     state: dict[str, Tensor]
+    hooked: frozenset[str]
 
     @cached_property
     def tensors(self) -> dict[str, str]:
@@ -99,10 +101,13 @@ def _hollow_copy(model: nn.Module) -> Twin:
     twin = _copied(model, memo)
     modules: dict[str, nn.Module] = {}
     _named(twin, "", modules)
+    hooked = frozenset(name for name, module in modules.items() if module._forward_pre_hooks)
     for module in modules.values():
         module._forward_hooks.clear()
-    state = nn.Module.state_dict(model, keep_vars=True)  # not a user's own, which may name tensors otherwise
-    return Twin(twin, modules, {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)})
+        module._forward_pre_hooks.clear()
+    # Not a user's own state_dict, which may name tensors otherwise.
+    state = nn.Module.state_dict(model, keep_vars=True).items()
+    return Twin(twin, modules, {name: each for name, each in state if isinstance(each, Tensor)}, hooked)
 
 
 def _copied(module: nn.Module, memo: dict[int, Any]) -> nn.Module:

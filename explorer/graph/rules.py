@@ -136,7 +136,7 @@ SIZE_READERS = {"size", "dim", "numel", getattr}
 
 def parametrised(call: Call) -> Any:
     """Weight norm and the like: cutting the weights that it computes would be undone at the next call."""
-    reason = f"{call.place} computes its weights from others (parametrised)"
+    reason = f"{call.place} {changes_its_weights(call.walk.traced, str(call.node.target))}"
     if isinstance(call.module, layers.LAYERS):
         return layers.frozen_layer(call, reason)
     return freeze_everything(call, reason)
@@ -164,7 +164,7 @@ def rule_for(call: Call) -> Rule:
     """The rule of an operator; what has none, or returns several tensors unforeseen, freezes what it touches."""
     if not any(isinstance(leaf, Shape) for leaf in leaves(call.result)):
         return sizes.number
-    if call.module is not None and changes_its_weights(call.module):
+    if call.module is not None and changes_its_weights(call.walk.traced, str(call.node.target)):
         return parametrised
     rule = _known(call.node, call.module)
     if rule is None or (not isinstance(call.result, Shape) and rule not in SEVERAL):

@@ -197,7 +197,6 @@ def run_hollow(
 
 def _operations(nodes: Iterable[fx.Node]) -> list[tuple[Any, ...]]:
     """What is called with what, except for the flags by which dropout is told the mode."""
-
     operations = []
     for node in nodes:
         name = getattr(node.target, "__name__", "")
@@ -235,7 +234,7 @@ def record(
 ) -> tuple[dict[fx.Node, Any], dict[fx.Node, int]]:
     """Run traced operations on zeros: the result of each, and the MACs of those without a rule.
 
-    `more` are arguments behind the inputs. Raises CannotTrace where the model does not take inputs of these shapes.
+    `more` are arguments behind the inputs. Raises DoesNotRun where the model does not take such inputs.
     """
     recorder = _Recorder(twin, graph, has_rule)
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
@@ -243,10 +242,10 @@ def record(
             recorder.run(*zeros_like_batch(inputs, 2 if training else 1), *more)
         except Exception as error:
             shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
+            said = (str(error).splitlines() or [type(error).__name__])[0]
             raise DoesNotRun(
-                f"{twin.name} does not run on an example of shape {shapes}: "
-                f"{str(error).splitlines()[0]}. Pass an example of the shape that the network is made for, such as "
-                "(1, channels, height, width)."
+                f"{twin.name} does not run on an example of shape {shapes}: {said}. Pass an example of the shape that "
+                "the network is made for, such as (1, channels, height, width)."
             ) from error
     return recorder.results, recorder.counted
 

@@ -337,10 +337,14 @@ def traced_module(traced: Traced, node: fx.Node) -> nn.Module | None:
     return traced.twin.modules[str(node.target)] if node.op == "call_module" else None
 
 
-def changes_its_weights(module: nn.Module) -> bool:
-    """Weight norm, parametrisations and quantisation compute weights from others when called."""
-    quantized = type(module).__module__.startswith("torch.ao")
-    return parametrize.is_parametrized(module) or bool(module._forward_pre_hooks) or quantized
+def changes_its_weights(traced: Traced, name: str) -> str:
+    """Why cutting a module's weights would be undone at its next call; "" where it would not."""
+    module = traced.twin.modules[name]
+    if name in traced.twin.hooked:
+        return "has a hook that may change its inputs or weights"
+    if parametrize.is_parametrized(module) or type(module).__module__.startswith("torch.ao"):
+        return "computes its weights from others (parametrised)"
+    return ""
 
 
 def freeze_everything(call: Call, reason: str = "") -> Any:

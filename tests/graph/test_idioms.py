@@ -202,3 +202,14 @@ def test_exports_on_several_threads_take_turns_and_leave_the_process_as_it_was()
         thread.join()
     assert errors == []
     assert (sys.stdout, sys.stderr, logging.root.manager.disable) == before
+
+
+def test_hooks_are_not_called_and_one_before_a_forward_freezes_with_its_reason() -> None:
+    called: list[object] = []
+    model = Net(lambda m, x: m.c(x))
+    model.c.register_forward_pre_hook(lambda module, inputs: called.append(module))
+    model.head.register_forward_hook(lambda module, inputs, output: called.append(module))
+    graph = explorer.trace(model, EXAMPLE)
+    assert called == []
+    assert "has a hook" in graph.group("stem").reason
+    assert graph.group("head").prunable

@@ -155,3 +155,12 @@ def test_reading_a_plain_network_does_not_load_torchs_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_example_that_is_refused_without_a_word_is_refused_in_words() -> None:
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        torch._assert(x.size(2) == 7, "")
+        return m.f(pooled(m.c(x)))
+
+    with pytest.raises(explorer.CannotTrace, match=r"does not run on an example of shape .*: AssertionError"):
+        explorer.trace(Written(forward, c=conv(3, 8), f=nn.Linear(8, 4)), IMAGE)
