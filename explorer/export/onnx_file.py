@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from explorer.errors import ExplorerError
-from explorer.export.program import Program, Trial, quiet, require_same
+from explorer.export.program import Program, Trial, require_same
+from explorer.graph.quiet import quiet
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -5,15 +5,10 @@ A program is the network's operations with its weights, in eval mode: to use, no
 
 import copy
 import io
-import logging
 import re
-import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import get_ident
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from explorer.errors import ExplorerError
 from explorer.graph.inputs import Example, as_inputs
+from explorer.graph.quiet import quiet
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -81,32 +77,6 @@ def _why(error: Exception) -> str:
     if "data-dependent" in first:
         first = "what it does depends on the numbers in its input"
     return f"{first} ({places[-1][0]}:{places[-1][1]})" if places else first
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without what torch's exporters warn, log and print of their own doings, which nobody here can change."""
-    log = logging.getLogger("torch")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(_OtherThreads(sys.stderr)):
-            for module in (r"torch\.", r"onnxscript", r"onnx_ir", r"copyreg"):
-                warnings.filterwarnings("ignore", module=module)
-            yield
-    finally:
-        log.setLevel(level)
-
-
-class _OtherThreads(io.TextIOBase):
-    """A stream that passes on what other threads write, and drops what this one does."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
-        self._stream, self._thread = stream, get_ident()
-
-    def write(self, text: str, /) -> int:
-        return len(text) if get_ident() == self._thread else self._stream.write(text)
 
 
 def archive(program: Program, texts: dict[str, str]) -> bytes:

@@ -10,10 +10,11 @@ from types import MappingProxyType
 from torch import Tensor, fx, nn
 
 from explorer.errors import BadInput, CannotTrace
-from explorer.graph.copies import Twin, hollow_copy, same_random_numbers
+from explorer.graph.copies import Twin, hollow_copy
 from explorer.graph.deadline import Deadline
 from explorer.graph.inputs import Example, as_inputs
 from explorer.graph.paths import IMAGE
+from explorer.graph.randomness import same_random_numbers
 from explorer.graph.rules import has_rule, rule_for
 from explorer.graph.terms import activation_axes, build_terms
 from explorer.graph.tracing import DoesNotRun, Traced, Untraceable, run_hollow, runs

@@ -2,14 +2,10 @@
 
 import copy
 import inspect
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,17 +54,6 @@ class Twin:
             return
         for module in self.modules.values():
             vars(module)["training"] = mode
-
-
-@contextmanager
-def same_random_numbers() -> Iterator[None]:
-    """Python's and numpy's random numbers go on as if nothing had been drawn inside the context."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # user code may use either
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
 
 
 def hollow_copy(model: nn.Module) -> Twin:

@@ -6,11 +6,7 @@ again as calls of the user's own modules and of torch's functions, which the rul
 here, so that a view with channels among its sizes freezes them.
 """
 
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
 from typing import Any
 
 import torch
@@ -21,6 +17,7 @@ from explorer.errors import BadInput
 from explorer.graph.aten import written
 from explorer.graph.copies import Twin
 from explorer.graph.inputs import zeros_like_batch
+from explorer.graph.quiet import quiet
 from explorer.graph.reads import TORCH, RecordedSizes, recorded_reads
 from explorer.graph.rules import MODULES, has_rule
 from explorer.graph.tracing import Traced, Untraceable, record
@@ -41,9 +38,8 @@ def run_exported(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> Trac
     zeros = zeros_like_batch(inputs, 2 if training else 1)
     try:
         with (
-            torch.random.fork_rng(devices=[]),
             recorded_reads(twin.modules) as reads,
-            _quiet(),
+            quiet(),
             RecordedSizes(reads),
         ):
             program = torch.export.export(twin.module, zeros, strict=False)
@@ -52,18 +48,6 @@ def run_exported(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> Trac
         raise Untraceable("torch.export", error) from error
     results, counted = record(graph, twin, inputs, training, has_rule)
     return Traced(twin, results, reads, counted)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export logs and prints what it then raises."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
-            yield
-    finally:
-        logging.disable(before)
 
 
 class _Rewriting:

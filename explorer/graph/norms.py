@@ -66,10 +66,14 @@ def group_norm(call: Call) -> Any:
     labels = call.channels(x, 1)
     rows = labels.reshape(module.num_groups, -1)
     call.walk.ties.tie(rows, rows[:, :1], f"{call.place} mixes channels that stay")
-    for name in (call.tensor("weight"), call.tensor("bias")):
-        if name:
-            call.walk.axis(name, 0, len(labels), labels=labels)
-    _measured(call, labels, {"num_channels": len(labels), "num_groups": module.num_groups})
+    numbers = {"num_channels": len(labels), "num_groups": module.num_groups}
+    if not module.affine:
+        _measured(call, labels, numbers)
+        return call.output(labels, 1)
+    for name in filter(None, (call.tensor("weight"), call.tensor("bias"))):
+        call.walk.axis(name, 0, len(labels), labels=labels)
+        for attribute, value in numbers.items():
+            call.walk.repeat(str(call.node.target), attribute, name, 0, value)
     return call.output(labels, 1)
 
 

@@ -185,7 +185,7 @@ def run_hollow(
     The batch is 1; in training mode 2, since batch norm needs more than one value per channel. Operators for which
     `has_rule` says no have their MACs counted while they run. None where the operations are those of `unlike`,
     which then also has what was read. Raises Untraceable with the line that defeated the tracer, DoesNotRun where
-    the network does not run on such inputs. The global random state is left as it was.
+    the network does not run on such inputs.
     """
     graph, reads = _trace(twin, inputs, training)
     if unlike is not None and _operations(graph.nodes) == _operations(unlike.results):
@@ -218,7 +218,7 @@ def _trace(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> tuple[fx.G
     twin.train(training)
     defaults = dict(zip(*twin.left_out(inputs), strict=True)) or None
     try:
-        with torch.random.fork_rng(devices=[]), recorded_reads(twin.modules) as reads:
+        with recorded_reads(twin.modules) as reads:
             return _Tracer().trace(twin.module, defaults), reads
     except Exception as error:  # user code runs while it is traced: anything can be raised
         raise Untraceable("torch.fx", error) from error
@@ -237,7 +237,7 @@ def record(
     `more` are arguments behind the inputs. Raises DoesNotRun where the model does not take such inputs.
     """
     recorder = _Recorder(twin, graph, has_rule)
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+    with torch.inference_mode():
         try:
             recorder.run(*zeros_like_batch(inputs, 2 if training else 1), *more)
         except Exception as error:
@@ -253,7 +253,7 @@ def record(
 def runs(twin: Twin, inputs: tuple[Tensor, ...]) -> bool:
     """Whether the forward itself takes such inputs, where what torch.fx traced of it does not."""
     twin.train(mode=False)
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+    with torch.inference_mode():
         try:
             twin.module(*zeros_like_batch(inputs, 1))
         except Exception:  # noqa: BLE001  # whatever a user's forward may raise

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from explorer.errors import BadInput
+from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archived_graph import NAME, SCALAR_TYPES, rebuild_module
-from explorer.zoo.built import Built, same_random_numbers, sample_input
+from explorer.zoo.built import Built, sample_input
 from explorer.zoo.files import DAMAGED, refused, shortened
 
 MAJOR = 8  # of the schema of the JSON files; the minor versions add fields

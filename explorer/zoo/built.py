@@ -1,7 +1,6 @@
 """What the ways of loading have in common: a model, and what is known about it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,15 +28,6 @@ class Built:
     constructor: Constructor | None = None
     no_constructor: str = ""
     source: str | None = None
-
-
-@contextmanager
-def same_random_numbers(seed: int | None = None) -> Iterator[None]:
-    """Random numbers drawn inside do not count; with a seed they are the same every time."""
-    with torch.random.fork_rng(devices=[]):
-        if seed is not None:
-            torch.manual_seed(seed)
-        yield
 
 
 def sample_input(shape: tuple[int, ...]) -> Tensor:

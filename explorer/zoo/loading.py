@@ -27,8 +27,9 @@ from explorer.data.bundled import CLASSES, SIDE
 from explorer.data.fitting import require_finite, require_labels, taking
 from explorer.data.folders import image_folder, require_all_classes
 from explorer.errors import BadInput, ExplorerError, UnknownName
+from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archive import load_archive
-from explorer.zoo.built import Built, same_random_numbers, sample_input
+from explorer.zoo.built import Built, sample_input
 from explorer.zoo.checkpoints import read_checkpoint
 from explorer.zoo.constructor import Constructor, as_constructor, first_same, own_class, require_same
 from explorer.zoo.files import kind_of, refused, require_file

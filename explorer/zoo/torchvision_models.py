@@ -18,7 +18,8 @@ from torch.overrides import TorchFunctionMode
 
 from explorer.data import Crop, Normalize
 from explorer.errors import BadInput
-from explorer.zoo.built import Built, same_random_numbers
+from explorer.graph.randomness import same_random_numbers
+from explorer.zoo.built import Built
 from explorer.zoo.checkpoints import Checkpoint, read_checkpoint
 from explorer.zoo.constructor import Constructor
 from explorer.zoo.matching import best_match, other_classes, put_weights
