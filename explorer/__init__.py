@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from explorer.allocate import allocate, plan_widths
+    from explorer.chains import Chain, ChainRun
     from explorer.costs import cost
     from explorer.coverage import coverage
     from explorer.criteria import score
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from explorer.evaluate import evaluate, measure_latency, recover
     from explorer.graph import trace
     from explorer.graph.checks import removable
+    from explorer.methods import search
+    from explorer.methods.road import Found
     from explorer.records import Coverage
     from explorer.surgery import live_weights, mask, prove, shrink
     from explorer.values import (
@@ -58,6 +61,8 @@ __version__ = "0.1.0"
 __all__ = [
     "BadInput",
     "CannotTrace",
+    "Chain",
+    "ChainRun",
     "ChannelGraph",
     "ChannelGroup",
     "Cost",
@@ -65,6 +70,7 @@ __all__ = [
     "Data",
     "Estimate",
     "ExplorerError",
+    "Found",
     "Images",
     "Interrupted",
     "Latency",
@@ -91,6 +97,7 @@ __all__ = [
     "recover",
     "removable",
     "score",
+    "search",
     "shrink",
     "trace",
 ]
@@ -98,6 +105,8 @@ __all__ = [
 _MODULES = {
     "BadInput": "explorer.errors",
     "CannotTrace": "explorer.errors",
+    "Chain": "explorer.chains",
+    "ChainRun": "explorer.chains",
     "ChannelGraph": "explorer.values",
     "ChannelGroup": "explorer.values",
     "Cost": "explorer.values",
@@ -105,6 +114,7 @@ _MODULES = {
     "Data": "explorer.data",
     "Estimate": "explorer.values",
     "ExplorerError": "explorer.errors",
+    "Found": "explorer.methods.road",
     "Images": "explorer.data",
     "Interrupted": "explorer.errors",
     "Latency": "explorer.values",
@@ -131,6 +141,7 @@ _MODULES = {
     "recover": "explorer.evaluate",
     "removable": "explorer.graph.checks",
     "score": "explorer.criteria",
+    "search": "explorer.methods",
     "shrink": "explorer.surgery",
     "trace": "explorer.graph",
 }

@@ -7,7 +7,7 @@ the frame says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from explorer.panels.views import Views
     from explorer.session import Session
     from explorer.session.history import History
+    from explorer.session.searcher import Carried
     from explorer.values import Estimate, Plan
+    from explorer.zoo import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,12 @@ class Board:
         for part in (self.heading, *self.panels):
             part.close()
             close_parts(part)
+
+
+def _basis(network: Network) -> tuple[str, str]:
+    """What a search is of: weights and training images."""
+    train = None if network.data is None else network.data.train
+    return network.weights_key, "" if train is None else train.key
 
 
 ARGUMENTS = "source, data, example, scale, language, weights, normalize and constructor"
@@ -84,6 +92,7 @@ class Explorer(VBox):
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0.5 <= scale <= 3:
             raise BadInput(f"scale is {scale!r}; expected 0.5 to 3, such as 1.25 for a lecture.")
         self._strings, self._scale = Strings(language), scale
+        self._carried: dict[tuple[str, str], Carried] = {}  # by the network's weights and training images
         choice = Choice(source, data, example, weights, normalize, constructor)
         with Frame(self._strings, choice.title, scale) as frame:
             frame.stage("frame_torch")
@@ -122,11 +131,36 @@ class Explorer(VBox):
             raise ExplorerError("This explorer is closed: make a new one.")
         self._changes.make(Choice(source, data, example, weights, normalize, constructor))
 
+    def open_supernet(self) -> None:
+        """Explore the supernet of the search that has ended, else of the recorded run, in the network's place.
+
+        Its first channels carry the most, so they are ranked in their order; `undo` brings the network back. Raises
+        BadInput without a supernet.
+        """
+        self._changes.make(self._supernet())
+
     # ---- one network after another ----------------------------------------------------------------------
+
+    def _supernet(self) -> Choice:
+        from explorer.session.searcher import Carried
+
+        choice, session = self._changes.choice, self.session
+        if choice is None:
+            raise ExplorerError("This explorer is closed: make a new one.")
+        network = session.supernet()
+        if network is None:
+            raise BadInput(
+                f"There is no supernet of {session.network.name}: session.start_search() trains one, and none "
+                "ships for these weights."
+            )
+        self._carried[_basis(network)] = Carried(recorded=session.ended_run)
+        return replace(choice, ready=network, criterion="order")
 
     def _show(self, choice: Choice, history: History | None, stage: Stage, check: Check) -> History:
         """Put another network in place of the one that is shown, and free that."""
         board = self._make(choice, history, stage, check)
+        if choice.ready is not None:  # a search's supernet: its widths are in the same tab
+            board.views.tabs.value = "chain"
         left, self._board = self._board, board
         self.children = self._arrange(board)
         left.close()
@@ -142,7 +176,10 @@ class Explorer(VBox):
         network = choice.load()
         check()
         stage("frame_network")
-        session = Session(network, history)
+        if "_board" in vars(self) and self.session.search is not None:
+            self._carried[_basis(self.session.network)] = self.session.carried
+        carried = self._carried.get(_basis(network)) if self._carried else None
+        session = Session(network, history or choice.history(network), carried)
         try:
             check()
             stage("frame_drawing")
@@ -175,6 +212,7 @@ class Explorer(VBox):
         from explorer.allocate import ALLOCATIONS
         from explorer.criteria import CRITERIA
         from explorer.panels.bars import Bars
+        from explorer.panels.chain import ChainPane
         from explorer.panels.controls import controls_script
         from explorer.panels.coverage import CoveragePane
         from explorer.panels.header import Actions, Heading
@@ -198,6 +236,7 @@ class Explorer(VBox):
         allocations = {name: strings.named("allocation", name, label) for name, label in ALLOCATIONS.items()}
         panes: dict[str, Callable[..., Pane]] = {
             "layer": LayerPane,
+            "chain": partial(ChainPane, open_supernet=lambda: self._changes.start(self._supernet())),
             "images": ImagesPane,
             "tradeoff": TradeoffPane,
             "coverage": CoveragePane,
@@ -266,7 +305,9 @@ class Explorer(VBox):
             self._changes.make("forward")
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all that was asked is answered, training too; False if `timeout` seconds were not enough."""
+        """Block until all that was asked is answered, trainings and searches too; False if `timeout` seconds were not
+        enough.
+        """
         return self.session.wait(timeout)
 
     def network(self) -> nn.Module:
@@ -321,6 +362,7 @@ class Explorer(VBox):
             self._changes.close()
         if "_board" in vars(self):
             self._board.close()
+            self._carried.clear()
         if self.comm is not None:
             close_parts(self)
         super().close()

@@ -4,6 +4,8 @@ MACs are multiply-adds of convolutions, transposed convolutions, linear layers a
 example, padding taps counted; bias, batch norm, activations and pooling are not counted.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ from explorer.values import ChannelGraph, Cost, Plan
 COSTS = {"macs": "MACs", "params": "parameters", "channels": "channels"}
 POWERS = 10 ** np.arange(18)
 FLOAT32 = 4
+W = TypeVar("W", np.int64, np.float64)
 
 
 def widths_of(graph: ChannelGraph, plan: Plan | None) -> NDArray[np.int64]:
@@ -54,10 +57,11 @@ def cost_of_widths(graph: ChannelGraph, widths: NDArray[np.int64]) -> Cost:
     )
 
 
-def totals(graph: ChannelGraph, widths: NDArray[np.int64], kind: str) -> NDArray[np.int64]:
+def totals(graph: ChannelGraph, widths: NDArray[W], kind: str) -> NDArray[W]:
     """Total cost of one kind ("macs", "params" or "channels") for many widths at once.
 
-    Widths int64 (..., groups) -> int64 (...). "channels" counts the units of prunable groups.
+    Widths (..., groups) -> (...), both int64, or float64 for widths that are means. "channels" counts the units of
+    prunable groups.
     """
     terms = graph.terms
     if kind == "channels":
@@ -70,7 +74,7 @@ def totals(graph: ChannelGraph, widths: NDArray[np.int64], kind: str) -> NDArray
     return (weights * terms.positions).sum(axis=-1) + terms.other_macs
 
 
-def _lengths(graph: ChannelGraph, widths: NDArray[np.int64]) -> NDArray[np.int64]:
+def _lengths(graph: ChannelGraph, widths: NDArray[W]) -> NDArray[W]:
     """All linear forms at the widths: (..., groups) -> (..., forms)."""
     return graph.terms.constant + widths @ graph.terms.coefficient.T
 

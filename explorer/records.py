@@ -1,9 +1,10 @@
 """The frozen values in which results are told: what a network allows, and what a session saw and did."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,51 @@ class Training:
     loss: float
     seconds_left: float | None
     ready: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What a training took: `seconds` of wall time without pauses, and `macs`, the multiply-adds of all its forward
+    passes (a backward pass takes about twice those of its forward pass, and is not counted).
+
+    `epoch_macs` are those of one epoch of plainly training the dense network on the same images.
+    """
+
+    seconds: float = 0.0
+    macs: int = 0
+    epoch_macs: int = 0
+
+    @property
+    def epochs(self) -> float:
+        """As many epochs of training the dense network cost as much."""
+        return self.macs / self.epoch_macs if self.epoch_macs else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """How far a search over widths is; `state` is "running", "stopped", "ready" or "failed".
+
+    `method` and its `settings` by name; `phase` is "warm-up" or "search", `losses` those of the latest step, `run`
+    the chains.ChainRun of what was seen so far (None before its first frame). `seconds_left` is None until it can
+    be told. `error` says in words why it failed; `resumable`: it has not ended, and can go on from a snapshot.
+    """
+
+    method: str
+    settings: Mapping[str, object]
+    state: str
+    step: int
+    of: int
+    phase: str
+    losses: Mapping[str, float]
+    seconds_left: float | None
+    training: TrainingCost
+    run: Any
+    error: str = ""
+    resumable: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("settings", "losses"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Does the wheel carry what works without network: weights, images, the notebook, our Jupyter settings?
+"""Does the wheel carry what works without network: weights, images, a recorded run, the notebook, our Jupyter settings?
 
 python tests/check_wheel.py pruning_explorer-*.whl
 """
@@ -14,6 +14,8 @@ EXPECTED = {
     "explorer/panels/css/*.css": 7,
     "explorer/zoo/weights/*.safetensors": 4,
     "explorer/data/fashion_mnist/*.xz": 3,
+    "explorer/methods/recorded/*.json": 1,
+    "explorer/methods/recorded/*.safetensors": 1,
 }
 MOST_MB = 20
 

@@ -95,7 +95,7 @@ def test_a_closed_explorer_leaves_no_thread_no_widget_and_no_network(tmp_path):
     dashboard.session.sweep("sensitivity")
     workers = set(threading.enumerate()) - threads
     assert {worker.name for worker in workers} == {"explorer-worker"}
-    assert len(workers) == 6  # evaluation, training, sweeps, layer, images, export
+    assert len(workers) == 7  # evaluation, training, searches, sweeps, layer, images, export
 
     dashboard.close()
     for worker in workers:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import explorer
+from explorer.data import Data, Images, identity
 from explorer.zoo.networks import NETWORKS
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +31,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_examples_run_as_they_are_printed(capsys):
-    example, _, own = EXAMPLES
+    example, _, own, _ = EXAMPLES
     quick = example.replace("epochs=1", "epochs=0")
     assert quick != example, "the example trains one epoch; the test leaves that out"
     exec(compile(quick, "README.md", "exec"), {})
@@ -68,6 +69,25 @@ def test_the_ways_of_loading_work_as_they_are_printed(tmp_path, monkeypatch, cap
     assert text != EXAMPLES[1]
     exec(compile(text, "README.md", "exec"), names)
     assert "Can be pruned: 1 of 2 layers" in capsys.readouterr().out
+
+
+def test_the_search_runs_as_it_is_printed(tmp_path, monkeypatch):
+    """On a small network, and shorter."""
+    monkeypatch.chdir(tmp_path)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 2)
+    )
+    made = torch.Generator().manual_seed(0)
+    images = Images(torch.rand((32, 1, 14, 14), generator=made), torch.arange(32) % 2, identity)
+    net = explorer.load(model, data=Data("noise", ("even", "odd"), images, images, None))
+    short = EXAMPLES[3].replace("target=0.4,", "target=0.4, warm_up=1, epochs=1, batch=8,")
+    assert short != EXAMPLES[3]
+    names = {"explorer": explorer, "net": net}
+    exec(compile(short, "README.md", "exec"), names)
+    assert not Path("search.pt").exists()
+    graph = explorer.trace(names["small"], net.example)
+    share = explorer.cost(graph).macs / explorer.cost(explorer.trace(net.model, net.example)).macs
+    assert abs(share / 0.4 - 1) < 0.15, "as near as a unit of these few can come"
 
 
 def test_ci_runs_the_readmes_test_command():

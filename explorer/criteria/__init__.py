@@ -10,6 +10,7 @@ from explorer.criteria.activations import APOZ, MEAN_ACTIVATION
 from explorer.criteria.bn_gamma import BNGamma
 from explorer.criteria.fpgm import FPGM
 from explorer.criteria.norms import L1, L2
+from explorer.criteria.order import Order
 from explorer.criteria.random import Random
 from explorer.criteria.subject import Criterion, Subject
 from explorer.criteria.taylor import Taylor
@@ -27,6 +28,7 @@ CRITERIA: dict[str, Criterion] = {
     "fpgm": FPGM(),
     "apoz": APOZ,
     "mean_activation": MEAN_ACTIVATION,
+    "order": Order(),
     "random": Random(),
 }
 SCORED_IMAGES = 512  # enough for stable ranks on the bundled networks, and a second's work on a slow core

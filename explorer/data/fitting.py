@@ -25,7 +25,12 @@ def taking(name: str, inputs: Tensor, hint: str, what: str = "inputs") -> Iterat
 
 
 def require_logits(name: str, answer: Any, count: int) -> Tensor:
-    """The answer of the network `name` to `count` inputs; raises BadInput unless it is (count, classes)."""
+    """The answer of the network `name` to `count` inputs; raises BadInput unless it is (count, classes).
+
+    Of an answer that names its `logits`, those: googlenet and inception_v3 return auxiliary ones beside them in train
+    mode, which then have no say.
+    """
+    answer = getattr(answer, "logits", answer)
     if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != count:
         got = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
         raise BadInput(

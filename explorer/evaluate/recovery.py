@@ -123,7 +123,7 @@ def train(
                 group["lr"] = peak_rate * _share_of_peak(step, of)
             step_seed = int(torch.randint(2**62, (), generator=generator))
             step += 1
-            with _borrowed_rng(step_seed), torch.inference_mode(False), torch.enable_grad():
+            with borrowed_rng(step_seed), torch.inference_mode(False), torch.enable_grad():
                 logits = forward(model, images.inputs(rows))
                 labels = all_labels[rows]
                 require_labels(labels, logits)
@@ -229,7 +229,7 @@ def _share_of_peak(step: int, of: int) -> float:
 
 
 @contextmanager
-def _borrowed_rng(seed: int) -> Iterator[None]:
+def borrowed_rng(seed: int) -> Iterator[None]:
     """The global random state at `seed` inside, as found afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -23,7 +23,9 @@ Show = Callable[[Choice, "History | None", Stage, Check], "History"]
 
 @dataclass(frozen=True, eq=False)
 class Stop:
-    """A network that was explored: how to load it, and what was asked of it. Nothing of it is kept in memory."""
+    """A network that was explored: how to load it, and what was asked of it. Only one that a choice has ready is kept
+    in memory.
+    """
 
     choice: Choice
     history: History

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from explorer.data import DataSource
+    from explorer.session.history import History
     from explorer.zoo import Network
+
+
+OURS = ("images", "ready", "criterion")  # fields of Choice that `load` does not take
 
 
 class Upload:
@@ -47,7 +51,8 @@ class Upload:
 class Choice:
     """What `explorer.load` is given; `source` and `weights` may be uploads. A user's module is held, not copied.
 
-    `images`: whether images that a bundled network brings by itself are wanted.
+    `images`: whether images that a bundled network brings by itself are wanted. `ready` is shown in place of what
+    the rest would load: a network that was made of that one. `criterion` ranks its channels at first ("": the usual).
     """
 
     source: str | Path | nn.Module | Upload
@@ -57,6 +62,8 @@ class Choice:
     normalize: Callable[[Tensor], Tensor] | None = None
     constructor: str | Callable[..., nn.Module] | None = None
     images: bool = True
+    ready: Network | None = None
+    criterion: str = ""
 
     @property
     def title(self) -> str:
@@ -66,13 +73,15 @@ class Choice:
         return type(self.source).__name__
 
     def load(self) -> Network:
-        """What `explorer.load` makes of it. Raises ExplorerError as that does."""
+        """What `explorer.load` makes of it, or the network that is ready. Raises ExplorerError as that does."""
+        if self.ready is not None:
+            return self.ready
         from explorer.zoo import load
 
         given: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "images" and value is not field.default:
+            if field.name not in OURS and value is not field.default:
                 given[field.name] = value.path if isinstance(value, Upload) else value
         try:
             network = load(**given)
@@ -85,3 +94,13 @@ class Choice:
                 raise
             raise BadInput(said) from error
         return network if self.images else replace(network, data=None)
+
+    def history(self, network: Network) -> History | None:
+        """What a session over the loaded network begins with; None for its usual beginning."""
+        if not self.criterion:
+            return None
+        from explorer.session.history import History
+        from explorer.values import Recovery, Request
+
+        asked = Request(criterion=self.criterion)
+        return History(asked if network.data is not None else replace(asked, recovery=Recovery()))

@@ -1,4 +1,4 @@
-"""Training beside the explorer: how many epochs, how far it is, and what to do with the result."""
+"""The training road on the last line: how far a training or a search is, and what to do with what it comes to."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -6,21 +6,28 @@ from typing import TYPE_CHECKING
 from ipywidgets import HTML, BoundedIntText, Button, HBox, ToggleButton
 
 from explorer.panels.binding import Binding
-from explorer.panels.words import shown
-from explorer.records import Training
+from explorer.panels.words import shown, tag
+from explorer.records import Search, Training
 from explorer.strings import Strings
 
 if TYPE_CHECKING:
     from explorer.session import Session
 
 EPOCHS = 50
+PHASES = {"warm-up": "search_warm_up", "search": "search_search"}
+LOSSES = "full", "sub", "chains", "cost"
 
 
 class TrainingStrip(HBox):
-    """Stands at the right end of the last line while `opener` is pressed, or while something trains."""
+    """Stands at the right end of the last line while `opener` is pressed, or while something trains or waits.
+
+    A training, which ends by itself, stands before a search. A search that does not run is put aside when a person
+    opens the strip to train, or has used its widths; it stays in the session.
+    """
 
     def __init__(self, session: "Session", strings: Strings) -> None:
         self._session, self._strings = session, strings
+        self._aside: Search | None = None
         self.opener = ToggleButton(description=strings("after_train"), tooltip=strings("after_train_help"))
         self.opener.add_class("pe-train")
         self.epochs = BoundedIntText(
@@ -31,41 +38,81 @@ class TrainingStrip(HBox):
             tooltip=strings("train_epochs_help"),
         ).add_class("pe-epochs")
         self.progress = HTML().add_class("pe-training-progress")
-        self.start = Button(
-            description=strings("train_start"), tooltip=strings("train_start_help")
-        ).add_class("pe-primary")
-        self.use = Button(description=strings("train_use"), tooltip=strings("train_use_help")).add_class(
-            "pe-primary"
+        self.start = self._button("train_start").add_class("pe-primary")
+        self.use = self._button("train_use").add_class("pe-primary")
+        self.use_widths = self._button("search_use").add_class("pe-primary")
+        self.resume = self._button("search_resume").add_class("pe-primary")
+        self.stop = self._button("train_stop")
+        self.stop_search = self._button("search_stop")
+        self.drop = self._button("search_drop")
+        super().__init__(
+            [
+                *(self.epochs, self.start, self.progress, self.use, self.stop),
+                *(self.use_widths, self.resume, self.stop_search, self.drop),
+            ]
         )
-        self.stop = Button(description=strings("train_stop"), tooltip=strings("train_stop_help"))
-        super().__init__([self.epochs, self.start, self.progress, self.use, self.stop])
         self.add_class("pe-training")
         self._binding = binding = Binding(session)
-        binding.render(self._render, "training")
-        self.opener.observe(lambda _change: binding.refresh(), "value")
-        self.start.on_click(lambda _button: binding.act(session.train, self.epochs.value))
-        self.stop.on_click(lambda _button: binding.act(session.stop_training))
-        self.use.on_click(lambda _button: binding.act(session.use_trained))
+        binding.render(self._render, "training", "search")
+        self.opener.observe(self._opened, "value")
+        for button, gesture in (
+            (self.start, lambda: session.train(self.epochs.value)),
+            (self.stop, session.stop_training),
+            (self.use, session.use_trained),
+            (self.use_widths, self._use_widths),
+            (self.resume, session.resume_search),
+            (self.stop_search, session.stop_search),
+            (self.drop, session.drop_search),
+        ):
+            button.on_click(lambda _button, gesture=gesture: binding.act(gesture))
+
+    def _button(self, key: str) -> Button:
+        return Button(description=self._strings(key), tooltip=self._strings(f"{key}_help"))
+
+    def _opened(self, _change: object) -> None:
+        search = self._session.search
+        if self.opener.value and search is not None and search.state != "running":
+            self._aside = search
+        self._binding.refresh()
+
+    def _use_widths(self) -> None:
+        search = self._session.search
+        if search is not None and search.run is not None:
+            self._session.use_widths(search.run.widths)
+            self._aside = search
+            self._binding.refresh()
 
     def _render(self) -> None:
-        training = self._session.training
+        training, search = self._session.training, self._session.search
         ready = training is not None and training.ready
-        shown(self, self.opener.value or training is not None)
-        shown(self.epochs, training is None)
-        shown(self.start, training is None)
-        shown(self.progress, training is not None)
-        shown(self.use, ready)
-        shown(self.stop, training is not None)
+        told = None if training is not None or search is self._aside else search
+        state = "" if told is None else told.state
+        free = training is None and told is None
+        shown(self, self.opener.value or not free)
+        for widget, on in (
+            (self.epochs, free),
+            (self.start, free),
+            (self.progress, not free),
+            (self.use, ready),
+            (self.stop, training is not None),
+            (self.use_widths, state == "ready"),
+            (self.resume, told is not None and told.resumable),
+            (self.stop_search, state == "running"),
+            (self.drop, state not in ("", "running")),
+        ):
+            shown(widget, on)
         self.stop.description = self._strings("train_drop" if ready else "train_stop")
-        self.progress.value = "" if training is None else progress_html(self._strings, training)
+        if training is not None:
+            self.progress.value = progress_html(self._strings, training)
+        else:
+            self.progress.value = "" if told is None else search_html(self._strings, told)
 
 
 def progress_html(strings: Strings, training: Training) -> str:
     """How far a training is: a bar, the loss and the time that is left."""
-    share = training.step / training.of if training.of else 0.0
     if training.ready:
-        words = strings("train_ready")
-    elif training.seconds_left is None:
+        return _line("", strings("train_ready"))
+    if training.seconds_left is None:
         words = strings("train_starting")
     elif training.seconds_left > 99:
         minutes = round(training.seconds_left / 60)
@@ -73,14 +120,44 @@ def progress_html(strings: Strings, training: Training) -> str:
     else:
         seconds = max(1, round(training.seconds_left))
         words = strings("train_running", loss=f"{training.loss:.2f}", seconds=seconds)
-    label = escape(strings("train_progress", percent=f"{100 * share:.0f}"))
-    bar = (
-        ""
-        if training.ready
-        else (
-            f'<span class="pe-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-            f'aria-valuenow="{100 * share:.0f}" aria-label="{label}">'
-            f'<span style="width:{100 * share:.0f}%"></span></span>'
-        )
+    return _line(_bar(strings, "train_progress", training.step, training.of), words)
+
+
+def search_html(strings: Strings, search: Search) -> str:
+    """How far a search is: a bar, what it does, its loss and the time that is left; all losses in the tooltip."""
+    bar = _bar(strings, "search_progress", search.step, search.of)
+    if search.state == "ready":
+        return _line("", strings("search_found"))
+    if search.state == "failed":
+        return _line(bar, strings("search_failed"), search.error)
+    if search.state == "stopped":
+        return _line(bar, strings("search_paused"))
+    if not search.losses:
+        return _line(bar, strings("search_starting"))
+    losses = {name: f"{search.losses[name]:.3g}" if name in search.losses else "–" for name in LOSSES}
+    words = strings(PHASES[search.phase], loss=losses["full"], left=_time_left(strings, search.seconds_left))
+    return _line(bar, words, strings("search_losses", **losses))
+
+
+def _time_left(strings: Strings, seconds: float | None) -> str:
+    if seconds is None:
+        return "…"
+    if seconds <= 99:
+        return strings("search_seconds", seconds=max(1, round(seconds)))
+    if seconds <= 99 * 60:
+        return strings("search_minutes", minutes=round(seconds / 60))
+    return strings("search_hours", hours=round(seconds / 3600))
+
+
+def _bar(strings: Strings, key: str, step: int, of: int) -> str:
+    percent = f"{100 * step / of if of else 0:.0f}"
+    label = escape(strings(key, percent=percent))
+    return (
+        f'<span class="pe-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent}" aria-label="{label}">'
+        f'<span style="width:{percent}%"></span></span>'
     )
-    return f'<div class="pe-line">{bar}<span>{escape(words)}</span></div>'
+
+
+def _line(bar: str, words: str, help_text: str = "") -> str:
+    return f'<div class="pe-line">{bar}{tag("", words, help_text)}</div>'

@@ -111,6 +111,10 @@ class Answering(SessionState):
         data = self.network.data
         return data is not None and not data.explore.labelled
 
+    @property
+    def _search_runs(self) -> bool:
+        return self.search is not None and self.search.state == "running"
+
     # ---- the analytic part ------------------------------------------------------------------------------
 
     def _require_open(self) -> None:
@@ -167,7 +171,10 @@ class Answering(SessionState):
         plan, asked = answer.plan, answer.request
         self._untrained = None
         if asked.recovery.epochs and self._live and not self._is_trained(plan, asked):
-            self._untrained = None if train else Message("status_untrained")
+            if train and self._search_runs:
+                train, self._untrained = False, Message("search_untrained")
+            else:
+                self._untrained = None if train else Message("status_untrained")
             wanted, asked = asked, replace(asked, recovery=Recovery(bn=True))
             if train and self._desk is not None and self._live.available(wanted.recovery)[0].epochs:
                 self.training = Training(wanted, 0, 0, 0.0, None)

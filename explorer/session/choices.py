@@ -116,6 +116,24 @@ class Choices:
         width = plan.widths[name] + steps
         return set_to(width), Message.of("status_hold_stops", name=name, width=width)
 
+    def with_widths(self, asked: Request, plan: Plan, widths: Mapping[str, int]) -> Request:
+        """The request after groups were given widths, which pins none; pinned ones get theirs as a pin.
+
+        Widths are clipped to what a group can have: its size, and at least the request's minimum. Locked groups
+        stay, as do all that are not named. Raises BadInput for unknown groups and what is no whole number.
+        """
+        pins, new = dict(asked.widths), dict[str, int]()
+        for name, width in widths.items():
+            self._require_prunable(name)
+            require_whole(f"The width of {name}", width, 0)
+            if name not in asked.locked:
+                size = self._graph.group(name).size
+                new[name] = min(size, max(asked.minimum, int(width)))
+        pins.update((name, width) for name, width in new.items() if name in pins)
+        stay = self._others(asked, plan, pins)
+        stay.update((name, width) for name, width in new.items() if name not in pins)
+        return self.checked(asked, {"widths": pins, "stay": stay})
+
     def pinned(self, asked: Request, plan: Plan, group: str, on: bool) -> Request:
         """The request with a group pinned at its width of `plan`, or free again. Raises BadInput."""
         self._require_prunable(group)

@@ -11,20 +11,21 @@ from explorer.errors import BadInput, Interrupted, require_whole
 from explorer.evaluate.recovery import require_trainable
 from explorer.records import Moment, Outcomes, Training
 from explorer.session import wording
-from explorer.session.answering import Answering, Reference
+from explorer.session.answering import Reference
 from explorer.session.history import History
+from explorer.session.searcher import Searcher
 from explorer.session.sweeps import SWEEPS
 from explorer.strings import Message
 from explorer.surgery import shrink
 from explorer.values import Recovery
 
 
-class Session(Answering):
+class Session(Searcher):
     """Panels read the traits and call the methods; nothing else writes results.
 
     A request is answered at once (plan and cost, from cached scores); one worker thread does the rest and
-    publishes estimates as they come, another one trains. Traits may change on any thread. Raises CannotTrace
-    if the network cannot be read.
+    publishes estimates as they come, another one trains, a third one searches over widths. Traits may change on
+    any thread. Raises CannotTrace if the network cannot be read.
     """
 
     @property
@@ -42,6 +43,9 @@ class Session(Answering):
         asked, and then nothing has changed.
         """
         self._require_open()
+        recovery = changes.get("recovery")
+        if isinstance(recovery, Recovery) and recovery.epochs:
+            self._require_no_search()
         if wait:
             self._choices.scored(self._choices.checked(self._latest, changes))
         with self._state:
@@ -162,7 +166,7 @@ class Session(Answering):
         """Train a copy of the network as it is now, beside the explorer; `training` tells how far it is.
 
         The result is shown when it is there; if the state has moved meanwhile, it waits for `use_trained`.
-        Raises BadInput without training images or for epochs that are no number above 0.
+        Raises BadInput without training images, for epochs that are no number above 0, and while a search runs.
         """
         require_whole("epochs", epochs, 1)
         data = self.network.data
@@ -178,6 +182,7 @@ class Session(Answering):
                 self._ask(asked, "")
                 return
             self._require_open()
+            self._require_no_search()
             self.training = Training(asked, 0, 0, 0.0, None)
             self._desk.start(asked, self.plan)
 
@@ -241,17 +246,21 @@ class Session(Answering):
             self.error = wording.in_words(error)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all that was asked is answered, training too; True if the estimate is complete and current.
+        """Block until all that was asked is answered, trained and searched; True if the estimate is complete and
+        current.
 
         Raises Interrupted if the kernel is interrupted meanwhile; the session goes back to its last good
-        state.
+        state, and a search keeps a snapshot.
         """
         try:
-            if (self._desk and not self._desk.idle(timeout)) or not self._worker.idle(timeout):
+            if not self._search_desk.idle(timeout) or (self._desk and not self._desk.idle(timeout)):
+                return False
+            if not self._worker.idle(timeout):
                 return False
         except KeyboardInterrupt:
             self._worker.cancel()
             self.stop_training()
+            self.stop_search()
             with self._state:
                 self.stage = Message("stage_ready")
                 self._go_back()
@@ -274,6 +283,7 @@ class Session(Answering):
         self._closed = True
         self._sweeps.close()
         self._worker.close()
+        self._search_desk.close()
         if self._desk is not None:
             self._desk.close()
 

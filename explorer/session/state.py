@@ -2,7 +2,8 @@
 
 from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Tuple, Unicode
 
-from explorer.records import Outcomes, Training
+from explorer.chains import Recorded
+from explorer.records import Outcomes, Search, Training
 from explorer.strings import Message
 from explorer.values import Cost, Estimate, Plan, Request, Scores
 
@@ -14,7 +15,9 @@ class SessionState(HasTraits):
     `custom`: widths were set by hand and Keep only says what they come to. `estimate` may belong to an
     earlier state: then `current` is False; `estimate_label` and `estimate_share` say which. `reference` is
     the accuracy of the reference state, `outcomes` compares it with ours, image by image. `reach` is the
-    smallest and the largest share that *Keep* can reach, `error` empty while nothing is wrong.
+    smallest and the largest share that *Keep* can reach, `error` empty while nothing is wrong. `search` is the
+    search over widths that was begun last (None: none, or it was dropped), told about three times a second;
+    `recorded` the run that ships for this network, once it was asked for.
     """
 
     request = Instance(Request)
@@ -40,6 +43,8 @@ class SessionState(HasTraits):
     visits = Tuple()
     at = Int(None, allow_none=True)
     training = Instance(Training, allow_none=True)
+    search = Instance(Search, allow_none=True)
+    recorded = Instance(Recorded, allow_none=True)
     final_checks = Tuple()
     sensitivity = Dict(None, allow_none=True)
     bands = Tuple()

@@ -1,6 +1,6 @@
 """What the session says of itself, as messages: the words are in `explorer.strings`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from explorer.errors import ExplorerError
 from explorer.graph.checks import removable
@@ -49,6 +49,18 @@ def dragged(graph: ChannelGraph, before: Plan, now: Plan, widths: Mapping[str, i
         "layers": len(group.layers),
     }
     return Message.of("status_dragged" if len(group.layers) == 1 else "status_dragged_sum", **values)
+
+
+def widths_set(before: Plan, now: Plan, widths: Mapping[str, int], locked: Collection[str]) -> Message:
+    """What came of widths that were given to groups at once: how many moved, and which did not come to theirs."""
+    moved = sum(now.widths[name] != before.widths[name] for name in now.widths)
+    held = [name for name in widths if name in locked]
+    clipped = [name for name in widths if name not in locked and now.widths[name] != widths[name]]
+    return joined(
+        Message.of("search_widths", groups=moved),
+        Message.of("search_widths_locked", names=", ".join(held)) if held else None,
+        Message.of("search_widths_clipped", names=", ".join(clipped)) if clipped else None,
+    )
 
 
 def not_available(network: Network, asked: Recovery, possible: Recovery) -> Message | None:

@@ -35,6 +35,7 @@ def scores_of(
         ("l1", [7, 1, 2]),
         ("l2", [5, 1, 2]),
         ("bn_gamma", [0.5, 0, 2]),
+        ("order", [1, 2 / 3, 1 / 3]),
         # distances: 0-1 sqrt(16 + 16), 0-2 sqrt(9 + 36), 1-2 sqrt(1 + 4)
         ("fpgm", [32**0.5 + 45**0.5, 32**0.5 + 5**0.5, 45**0.5 + 5**0.5]),
     ],
@@ -124,3 +125,14 @@ def test_random_obeys_the_seed_and_lies_in_the_unit_interval() -> None:
     assert first.tolist() == scores_of(model, "random", example, "0", seed=3).tolist()
     assert first.tolist() != scores_of(model, "random", example, "0", seed=4).tolist()
     assert ((first >= 0) & (first < 1)).all()
+
+
+def test_in_their_order_the_first_channels_of_every_group_stay() -> None:
+    model = nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 4), nn.Flatten(), nn.Linear(256, 2))
+    graph = explorer.trace(model, IMAGE)
+    scores = explorer.score(model, graph, "order")
+    plan = explorer.allocate(
+        graph, scores, keep=0.5, cost="channels"
+    )  # one scale: the same share of both groups
+    assert plan.keep["0"].tolist() == [True] * 4 + [False] * 4
+    assert plan.keep["2"].tolist() == [True] * 2 + [False] * 2

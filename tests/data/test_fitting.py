@@ -1,5 +1,7 @@
 """What a network and its images are asked in one place: inputs, logits, labels, sound weights."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
@@ -31,6 +33,18 @@ def test_logits_are_one_row_per_input() -> None:
     for answer in (logits[0], logits[:1], [logits], torch.zeros(2, 4, 1)):
         with pytest.raises(BadInput, match="one row of logits per input"):
             require_logits("Net", answer, 2)
+
+
+class Outputs(NamedTuple):
+    logits: torch.Tensor
+    aux_logits: torch.Tensor
+
+
+def test_of_an_answer_that_names_its_logits_those() -> None:
+    logits = torch.zeros(2, 4)
+    assert require_logits("Net", Outputs(logits, torch.ones(2, 4)), 2) is logits
+    with pytest.raises(BadInput, match="one row of logits per input"):
+        require_logits("Net", Outputs(logits[0], logits), 2)
 
 
 def test_every_label_needs_a_logit() -> None:

@@ -1,4 +1,5 @@
 import copy
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -224,3 +225,26 @@ def test_a_worker_in_inference_mode_can_recover(model: nn.Module, data: Data) ->
         assert copied.get_parameter("conv1.weight").is_inference()
         got = recover(copied, data, epochs=1)
     assert states_equal(got, expected)
+
+
+def test_a_network_with_auxiliary_logits_trains_on_its_own() -> None:
+    """As googlenet and inception_v3, which answer with two kinds of logits in train mode."""
+
+    class Outputs(NamedTuple):
+        logits: Tensor
+        aux_logits: Tensor
+
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head, self.aux = nn.Conv2d(1, 4, 3), nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor | Outputs:
+            features = torch.relu(self.body(x)).mean((2, 3))
+            logits = self.head(features)
+            return Outputs(logits, self.aux(features)) if self.training else logits
+
+    model = Auxiliary()
+    trained = recover(model, images_of(32), bn=False, epochs=1)
+    assert not torch.equal(trained.get_parameter("head.weight"), model.head.weight)
+    torch.testing.assert_close(trained.get_parameter("aux.weight"), model.aux.weight)

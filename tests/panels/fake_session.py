@@ -109,6 +109,7 @@ def make_scores(graph: ChannelGraph, seed: int = 0) -> Scores:
 
 NOTED = (
     *("pin", "lock", "clear_pins", "press", "release", "undo", "redo", "train", "stop_training"),
+    *("start_search", "stop_search", "resume_search", "drop_search", "use_widths", "read_recorded"),
     *("use_trained", "set_reference", "restore", "name_visit", "check_final", "sweep"),
 )
 
@@ -142,6 +143,8 @@ class FakeSession(HasTraits):
     visits = Any(())
     at = Any(None, allow_none=True)
     training = Any(None, allow_none=True)
+    search = Any(None, allow_none=True)
+    recorded = Any(None, allow_none=True)
     final_checks = Any(())
     sensitivity = Any(None, allow_none=True)
     bands = Any(())
@@ -220,7 +223,7 @@ class FakeSession(HasTraits):
         """Any other call of the session's is only noted, in `called`."""
         if name not in NOTED:
             raise AttributeError(name)
-        return lambda *arguments: self.called.append((name, *arguments))
+        return lambda *arguments, **named: self.called.append((name, *arguments, *([named] if named else [])))
 
     def outcomes_of(self, one: int, other: int) -> Outcomes | None:
         """Those of `remembered`."""

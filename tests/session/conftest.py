@@ -1,7 +1,8 @@
 """Small networks on noise, sessions over them, and what holds their threads until a test lets go."""
 
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from torch import nn
 
 import explorer
 from explorer.data import Data, Images, Normalize
+from explorer.records import Search
 from explorer.session import Session
+from tests.session.fake_search import FakeRoad
 
 WAIT = 300  # seconds: generous, only a hang reaches it
 
@@ -67,8 +70,15 @@ def opened(model: nn.Module, data: Data | None = None) -> Iterator[Session]:
     made = Session(explorer.load(model, data=data or tiny_data()))
     yield made
     made.close()
-    for part in (made._worker, made._desk, made._sweeps):
+    for part in (made._worker, made._desk, made._sweeps, made._search_desk):
         part.idle(WAIT)
+
+
+@pytest.fixture(autouse=True)
+def search_cache(monkeypatch, tmp_path):
+    """Searches leave nothing in this user's own cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "pruning-explorer" / "searches"
 
 
 @pytest.fixture
@@ -115,3 +125,27 @@ def slow_ranking(session, monkeypatch):
     monkeypatch.setattr("explorer.session.choices.score", held)
     yield go_on
     go_on.set()
+
+
+@pytest.fixture
+def road(session, monkeypatch):
+    """In place of what searches: it makes the steps that the test allows, and all of them are told."""
+    made = FakeRoad()
+    monkeypatch.setattr("explorer.session.searching.events", made)
+    monkeypatch.setattr(session._search_desk, "_clock", itertools.count().__next__)
+    yield made
+    made.let()
+
+
+def until(session: Session, true: Callable[[Search | None], bool]) -> None:
+    """Wait until the session tells of a search that is so."""
+    told = threading.Event()
+
+    def look(_change: object = None) -> None:
+        if true(session.search):
+            told.set()
+
+    session.observe(look, "search")
+    look()
+    assert told.wait(WAIT)
+    session.unobserve(look, "search")

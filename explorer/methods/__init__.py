@@ -1,0 +1,133 @@
+"""Methods: procedures that yield plans by training. One file each, on the training road (`road`)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from explorer.errors import BadInput, Interrupted, require_name
+from explorer.evaluate.recovery import require_trainable
+from explorer.graph import trace
+from explorer.graph.checks import check_model
+from explorer.methods.dmcp import DMCP
+from explorer.methods.road import Event, Found, Method, Snapshot, Subject, never, steps
+from explorer.methods.settings import checked
+from explorer.values import ChannelGraph, content_key
+from explorer.zoo.network import Network
+
+METHODS: dict[str, Method] = {
+    "dmcp": DMCP(),
+}
+
+
+def search_key(network: Network, graph: ChannelGraph, method: str = "dmcp", **settings: Any) -> str:
+    """Content key of all that a search depends on: weights, graph, training images, method and settings."""
+    subject, chosen = _checked(network, graph, method, settings)
+    return _key(subject, method, chosen)
+
+
+def events(
+    network: Network,
+    graph: ChannelGraph,
+    method: str = "dmcp",
+    resume: Snapshot | None = None,
+    stop: Callable[[], bool] = never,
+    **settings: Any,
+) -> Iterator[Event]:
+    """Search step by step: an event after every step, the last one with what was found.
+
+    When `stop()` is true before a step, a last event with a snapshot ends it; `resume` goes on from one. The
+    network, its mode and the global random state stay as they are. Raises UnknownName and BadInput before the first
+    step for what cannot be searched (no training images with labels, a target out of reach, nothing to prune, too
+    few images, a snapshot of something else), and BrokeDown, with the last sound snapshot, when a loss is not finite.
+    """
+    subject, chosen = _checked(network, graph, method, settings)
+    run = METHODS[method].begin(subject, chosen)
+    key = _key(subject, method, chosen)
+    done, seconds, macs = 0, 0.0, 0
+    if resume is not None:
+        _check_resume(resume, key, run.of)
+        run.restore(resume.content)
+        done, seconds, macs = resume.step, resume.seconds, resume.macs
+    return steps(method, run, key, done, seconds, macs, stop, resume)
+
+
+def search(
+    network: Network,
+    method: str = "dmcp",
+    progress: Callable[[Event], object] | None = None,
+    checkpoint: str | Path | None = None,
+    **settings: Any,
+) -> Found:
+    """Search to the end; `settings` as the method declares them, such as target=0.4 (a share of the dense MACs).
+
+    `progress` gets every event. `checkpoint` names a file that keeps the latest snapshot (one per epoch, and when it is
+    interrupted): if it is there and fits, the search goes on from it; at the end it is removed. The network passed and
+    the global random state stay as they are. Same seed, same result. Raises what `events` raises, and Interrupted, when
+    the user interrupts.
+    """
+    if not isinstance(network, Network):
+        raise BadInput(
+            f"search takes a loaded network, not {type(network).__name__}: explorer.load(model, data=Data(...)) makes "
+            "one of any model, with the images that it is trained on."
+        )
+    graph = trace(network.model, network.example)
+    file = None if checkpoint is None else Path(checkpoint)
+    resume = Snapshot.load(file) if file is not None and file.exists() else None
+    last = resume
+    try:
+        for event in events(network, graph, method, resume, **settings):
+            if event.snapshot is not None:
+                last = event.snapshot
+                if file is not None:
+                    last.save(file)
+            if progress is not None:
+                progress(event)
+            if event.found is not None:
+                if file is not None:
+                    file.unlink(missing_ok=True)
+                return event.found
+    except KeyboardInterrupt:
+        raise Interrupted(_interrupted(last, file)) from None
+    raise AssertionError("a search that nobody stops ends with what it found")
+
+
+def _interrupted(last: Snapshot | None, file: Path | None) -> str:
+    if file is None:
+        return "The search was interrupted and nothing is kept: name a file, checkpoint='search.pt', to go on later."
+    if last is None:
+        return "The search was interrupted before its first epoch ended, so there is nothing to go on from."
+    return f"The search was interrupted; {file} keeps its first {last.step} of {last.of} steps: call again to go on."
+
+
+def _checked(
+    network: Network, graph: ChannelGraph, method: str, settings: Mapping[str, object]
+) -> tuple[Subject, Any]:
+    require_name("method", method, METHODS)
+    check_model(graph, network.model)
+    chosen = checked(method, METHODS[method].settings, settings)
+    data = network.data
+    if data is None or data.train is None:
+        raise BadInput(
+            f"{METHODS[method].label} trains, and {network.name} was loaded without training images. Load it with "
+            "data=explorer.Data(name, classes, train=explorer.Images(...), explore=..., final=None)."
+        )
+    require_trainable(data.train)
+    return Subject(network, graph, data.train), chosen
+
+
+def _key(subject: Subject, method: str, chosen: Any) -> str:
+    parts = sorted(asdict(chosen).items())
+    return content_key(subject.network.weights_key, subject.graph.key, subject.images.key, method, parts)
+
+
+def _check_resume(resume: Snapshot, key: str, of: int) -> None:
+    if not isinstance(resume, Snapshot):
+        raise BadInput(
+            f"resume is a {type(resume).__name__}; expected the snapshot of an event, or Snapshot.load(path)."
+        )
+    if resume.key != key or resume.of != of or not 0 <= resume.step <= of:
+        raise BadInput(
+            "This snapshot is of another search: another network, other weights, images or settings. Resume with those "
+            "that it was made with, or start anew without it (delete the file that `checkpoint` names)."
+        )

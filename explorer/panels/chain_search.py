@@ -1,0 +1,161 @@
+"""Starting a search: its settings as the method declares them, what it will cost, and how far it is."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Dropdown, HBox
+
+from explorer.chains import chain_of
+from explorer.errors import ExplorerError
+from explorer.panels.popover import Popover
+from explorer.panels.words import shown, tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from explorer.methods.settings import Setting
+    from explorer.records import Search
+    from explorer.session import Session
+    from explorer.strings import Strings
+    from explorer.values import ChannelGraph
+
+FEWEST = 4  # batches of an epoch where there are fewer images than in a usual batch
+MOST = 10_000  # of a whole number that has no end of its own
+
+
+class SearchControls(HBox):
+    """The button *Search…* with its settings, and the buttons of a search that runs or was stopped.
+
+    `act` runs a gesture and reports what goes wrong. `refusal` says why no search can begin, "" if one can.
+    """
+
+    def __init__(self, session: Session, strings: Strings, act: Callable[..., None]) -> None:
+        from explorer.methods import METHODS  # loads torch, which a session has loaded
+        from explorer.methods.settings import declared
+
+        self._session, self._strings = session, strings
+        method = METHODS["dmcp"]
+        self._batch = method.settings().batch
+        self.settings = [each for each in declared(method.settings) if each.shown]
+        self.fields = {each.name: _field(each, strings) for each in self.settings}
+        self.cost, self.answer = HTML(), HTML().add_class("pe-search-answer")
+        self.start = Button(description=strings("search_begin"), tooltip=strings("search_begin_help"))
+        self.start.add_class("pe-primary")
+        self.drop = Button(description=strings("search_drop"), tooltip=strings("search_drop_help"))
+        rows = [HBox(list(self.fields.values())).add_class("pe-search-fields"), self.cost]
+        foot = HBox([self.start, self.drop]).add_class("pe-search-foot")
+        title = HTML(f"<h4>{escape(strings('search_title'))}</h4><p>{escape(strings('search_about'))}</p>")
+        self.popover = Popover(strings("search"), strings("search_help"), [title, *rows, foot, self.answer])
+        self.popover.add_class("pe-search")
+        self.popover.opener.add_class("pe-search-opener")
+        self.stop = Button(description=strings("search_stop"), tooltip=strings("search_stop_help"))
+        self.resume = Button(description=strings("search_resume"), tooltip=strings("search_resume_help"))
+        self.resume.add_class("pe-primary")
+        super().__init__([self.stop, self.resume, self.popover])
+        self.add_class("pe-search-controls")
+        for field in self.fields.values():
+            field.observe(lambda _change: self._tell_cost(), "value")
+        self.start.on_click(lambda _button: act(self._start))
+        self.stop.on_click(lambda _button: act(session.stop_search))
+        self.resume.on_click(lambda _button: act(session.resume_search))
+        self.drop.on_click(lambda _button: act(self._drop))
+        self.refusal = self._why_not()
+        if self.refusal:
+            self.popover.opener.disabled = True
+            self.popover.opener.tooltip = self.refusal
+        self._tell_cost()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the fields say, as the method takes it."""
+        said = {each.name: _value(each, self.fields[each.name].value) for each in self.settings}
+        data = self._session.network.data
+        if data is not None and data.train is not None and len(data.train) < self._batch:
+            said["batch"] = max(2, len(data.train) // FEWEST)
+        return said
+
+    def render(self, search: Search | None) -> None:
+        """Show the buttons that the state of the search has a use for."""
+        running = search is not None and search.state == "running"
+        shown(self.stop, running)
+        shown(self.resume, search is not None and search.resumable and not running)
+        shown(self.popover, not running)
+        shown(self.drop, search is not None)
+
+    def _why_not(self) -> str:
+        """Why no search can begin; "" if one can."""
+        data, say = self._session.network.data, self._strings
+        if not self._session.graph.prunable:
+            return say("search_nothing")
+        if data is None or data.train is None:
+            return say("search_no_images")
+        return "" if data.train.labelled else say("search_no_labels")
+
+    def _start(self) -> None:
+        """A refusal is said where the settings are, and only there: they are still seen."""
+        try:
+            self._session.start_search(**self.values)
+        except ExplorerError as error:
+            self.answer.value = f'<p role="alert">{escape(str(error))}</p>'
+        else:
+            self.answer.value = ""
+            self.popover.opener.value = False
+
+    def _drop(self) -> None:
+        self._session.drop_search()
+        self.popover.opener.value = False
+
+    def _tell_cost(self) -> None:
+        if not self.refusal:
+            epochs = number(planned_epochs(self._session.graph, self.values))
+            self.cost.value = f"<p>{tag('pe-soft', self._strings('search_takes', epochs=epochs))}</p>"
+
+
+def planned_epochs(graph: ChannelGraph, settings: Mapping[str, Any]) -> float:
+    """About as many epochs of training the dense network as a DMCP search costs, in MACs of forward passes.
+
+    Every step runs the full network, the least one and two others, which have about the mean of all widths; while
+    the chains are trained too, the full network once more.
+    """
+    from explorer.costs import totals
+    from explorer.methods import METHODS
+
+    usual = METHODS["dmcp"].settings()
+    chains = [chain_of(group, usual.alpha, usual.divisions) for group in graph.prunable]
+    widths = np.stack([graph.sizes, graph.sizes]).astype(np.float64)
+    places = [graph.index[chain.group] for chain in chains]
+    widths[:, places] = [[chain.least for chain in chains], [chain.widths.mean() for chain in chains]]
+    least, mean = totals(graph, widths, "macs") / totals(graph, graph.sizes, "macs")
+    step = 1 + least + 2 * mean
+    return float(settings["warm_up"] * step + settings["epochs"] * (step + 1))
+
+
+def number(epochs: float) -> str:
+    """Epochs in two digits: "0.4", "7.5", "14"."""
+    return f"{epochs:.0f}" if epochs >= 9.95 else f"{epochs:.1f}"
+
+
+def _field(setting: Setting, strings: Strings) -> Any:
+    """The widget for a setting; shares are read in percent."""
+    words = {
+        "description": strings(f"search_set_{setting.name}"),
+        "tooltip": strings(f"search_set_{setting.name}_help"),
+    }
+    if setting.kind == "choice":
+        options = [(strings(f"search_set_{setting.name}_{name}"), name) for name in setting.choices]
+        return Dropdown(options=options, value=setting.default, **words)
+    if setting.kind == "share":
+        ends = {"min": math.ceil(100 * setting.low - 1e-9), "max": math.floor(100 * setting.high + 1e-9)}
+        return BoundedIntText(value=round(100 * setting.default), **ends, **words)
+    high = MOST if math.isinf(setting.high) else setting.high
+    if setting.kind == "whole":
+        return BoundedIntText(value=setting.default, min=int(setting.low), max=int(high), **words)
+    return BoundedFloatText(value=setting.default, min=setting.low, max=high, **words)
+
+
+def _value(setting: Setting, value: Any) -> Any:
+    return value / 100 if setting.kind == "share" else value

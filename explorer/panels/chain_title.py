@@ -1,0 +1,50 @@
+"""Which search is shown, what it aims at and what it cost, in one line."""
+
+from typing import TYPE_CHECKING, cast
+
+from explorer.panels.chain_search import number
+from explorer.panels.words import percent, tag
+from explorer.records import Search, TrainingCost
+from explorer.strings import Strings
+
+if TYPE_CHECKING:
+    from explorer.panels.chain_replay import Replay
+
+
+def title_html(strings: Strings, replay: "Replay", search: Search | None, refused: bool) -> str:
+    """The line, with what it means in full as tooltips; `refused`: no search can begin here."""
+    if search is not None and search.state == "running":
+        target, cost = (search.settings[name] for name in ("target", "cost"))
+        goal = share_words(strings, cast("float", target), cast("str", cost))
+        name = tag(
+            "pe-strong", strings("chain_title_running", share=goal), strings("chain_title_running_help")
+        )
+        return f'<div class="pe-line">{name}{_cost(strings, search.training)}</div>'
+    if search is not None and search.state == "failed":
+        error = strings("chain_title_failed", error=search.error)
+        return f'<div class="pe-line pe-chain-failed">{tag("pe-cut-off", error, error)}</div>'
+    if replay.kind == "untrained":
+        name = tag("pe-strong", strings("chain_title_untrained"), strings("chain_title_untrained_help"))
+        todo = strings("chain_next_refused" if refused else "chain_next")
+        return f'<div class="pe-line">{name}{tag("pe-soft pe-cut-off", todo)}</div>'
+    state = "recorded" if search is None or replay.kind == "recorded" else search.state
+    goal = share_words(strings, replay.run.target, replay.run.cost)
+    name = tag("pe-strong", strings(f"chain_title_{state}", share=goal), strings(f"chain_title_{state}_help"))
+    return f'<div class="pe-line">{name}{_cost(strings, replay.run.training)}</div>'
+
+
+def share_words(strings: Strings, share: float, cost: str) -> str:
+    """ "40 % of MACs"."""
+    return strings(f"chain_share_{cost}", percent=percent(share))
+
+
+def time_words(strings: Strings, seconds: float) -> str:
+    """ "78 s", "4 min"."""
+    if seconds > 99:
+        return strings("chain_minutes", minutes=round(seconds / 60))
+    return strings("chain_seconds", seconds=max(1, round(seconds)))
+
+
+def _cost(strings: Strings, training: TrainingCost) -> str:
+    words = {"epochs": number(training.epochs), "time": time_words(strings, training.seconds)}
+    return tag("pe-soft pe-cut-off", strings("chain_cost", **words), strings("chain_cost_help", **words))

@@ -1,0 +1,367 @@
+"""A search beside the explorer: what is told, what is kept, and what goes on in another session."""
+
+import os
+import subprocess
+import sys
+import threading
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import explorer
+from explorer.errors import BadInput, ExplorerError, Interrupted, UnknownName
+from explorer.methods import events
+from explorer.methods.road import Snapshot
+from explorer.session import Session
+from explorer.session.search_files import KEPT, SearchFiles
+from explorer.session.searching import SearchDesk
+from explorer.values import Recovery
+from tests.session.conftest import WAIT, residual, tiny_data, until
+from tests.session.fake_search import FakeRoad
+
+REAL = {"warm_up": 1, "epochs": 1, "batch": 32, "target": 0.6}
+
+
+def snapshot(key: str, step: int = 2) -> Snapshot:
+    return Snapshot("dmcp", key, step, 6, 1.0, 1, {"step": step})
+
+
+def running_at(step):
+    return lambda search: search is not None and search.step == step
+
+
+# ---- what is told -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("clock", "steps"),
+    [(lambda: 0.0, [1, 2, 4, 6]), (count().__next__, [1, 2, 3, 4, 5, 6, 6])],
+    ids=["no time passes: the first step, snapshots and the end", "a second between steps"],
+)
+def test_reports_come_at_intervals_with_snapshots_and_at_the_end(session, monkeypatch, clock, steps):
+    monkeypatch.setattr("explorer.session.searching.events", FakeRoad().let_all())
+    told = []
+    desk = SearchDesk(
+        session.network, session.graph, lambda *report: told.append(report), threading.RLock(), clock=clock
+    )
+    desk.start("key", "dmcp", {})
+    assert desk.idle(WAIT)
+    desk.close()
+    assert [search.step for search, _message in told] == steps
+    assert [search.state for search, _message in told] == ["running"] * (len(steps) - 1) + ["ready"]
+    last, message = told[-1]
+    assert message.key == "search_ready"
+    assert last.run.ended
+    assert last.losses == {"full": 1 / 7}
+    assert desk.found.run is last.run
+
+
+def test_a_search_leaves_the_explorer_live(session, road):
+    session.start_search(target=0.5)
+    assert session.search.state == "running"
+    assert session.search.settings["target"] == 0.5
+    assert session.search.settings["epochs"] == 4, "those that were not given too"
+    road.let(1)
+    until(session, running_at(1))
+    session.propose(keep=0.6)
+    session.drag({"2.first": 3})
+    assert session._worker.idle(WAIT)
+    assert session.current
+    assert session.estimate.done
+    assert session.search.state == "running"
+    road.let()
+    assert session.wait(WAIT)
+    assert session.search.state == "ready"
+    assert session.request.widths == (("2.first", 3),)
+
+
+def test_a_real_search_comes_to_what_the_road_comes_to_however_it_was_stopped(session):
+    *_, last = events(session.network, session.graph, **REAL)
+    straight = last.found
+    session.start_search(**REAL)
+    until(session, lambda search: search.step >= 1)
+    session.stop_search()
+    assert session._search_desk.idle(WAIT)
+    assert session.search.state == "stopped", session.search.error
+    assert 1 <= session.search.step < session.search.of
+    again = Session(explorer.load(residual(), data=tiny_data()))
+    again.start_search(**REAL)
+    assert again.wait(WAIT)
+    run = again.search.run
+    assert np.array_equal(run.alphas, straight.run.alphas)
+    assert run.widths == straight.run.widths
+    ours, theirs = again.supernet().model.state_dict(), straight.supernet.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    again.close()
+
+
+# ---- stop, resume, drop -------------------------------------------------------------------------------------
+
+
+def test_what_is_stopped_goes_on_and_its_file_goes_at_the_end(session, road, search_cache):
+    session.start_search()
+    road.let(3)
+    until(session, running_at(3))
+    session.stop_search()
+    assert session.status.key == "search_stopping"
+    road.let(1)
+    assert session._search_desk.idle(WAIT)
+    assert (session.search.state, session.search.step, session.search.resumable) == ("stopped", 3, True)
+    assert session.status.key == "search_stopped"
+    assert len(list(search_cache.iterdir())) == 1
+    session.resume_search()
+    until(session, running_at(3))
+    assert session.status.key == "search_resumed"
+    road.let()
+    assert session.wait(WAIT)
+    assert [step for step, _settings in road.begun] == [0, 3]
+    assert road.begun[0][1] == road.begun[1][1]
+    assert session.search.state == "ready"
+    assert list(search_cache.iterdir()) == []
+
+
+def test_a_new_session_goes_on_where_a_closed_one_was(session, road, search_cache):
+    session.start_search(seed=3)
+    road.let(3)
+    until(session, running_at(3))
+    carried = session.carried
+    assert (carried.search.state, carried.snapshot.step) == ("stopped", 2)
+    session.close()
+    road.let(1)
+    session._search_desk._worker._thread.join(WAIT)
+    assert not session._search_desk._worker._thread.is_alive()
+    assert len(list(search_cache.iterdir())) == 1
+    again = Session(explorer.load(residual(), data=tiny_data()))
+    again.start_search(seed=4)
+    road.let()
+    assert again.wait(WAIT)
+    again.start_search(seed=3)
+    assert again.wait(WAIT)
+    assert [step for step, _settings in road.begun] == [0, 0, 3], "other settings are another search"
+    again.close()
+
+
+def test_a_session_goes_on_with_what_it_was_given_or_with_the_file_if_that_is_farther(session, road):
+    session.start_search()
+    road.let(3)
+    until(session, running_at(3))
+    carried = session.carried
+    session.close()
+    road.let(1)
+    assert session._search_desk.idle(WAIT)
+    road.let()
+    (kept,) = session._search_desk._files.folder.iterdir()
+    for begun in (3, 2):
+        again = Session(session.network, carried=carried)
+        assert again.search.state == "stopped"
+        again.resume_search()
+        assert again.wait(WAIT)
+        assert road.begun[-1][0] == begun
+        again.close()
+        assert not kept.exists()
+
+
+def test_without_a_folder_to_write_to_it_goes_on_and_says_so_once(session, road, tmp_path):
+    (tmp_path / "file").write_text("")
+    session._search_desk._files = SearchFiles(tmp_path / "file" / "searches")
+    said = []
+    session.observe(lambda change: said.append(change["new"].key), "status")
+    session.start_search()
+    road.let(5)
+    until(session, running_at(5))
+    assert said.count("search_not_kept") == 1
+    session.stop_search()
+    road.let(1)
+    assert session._search_desk.idle(WAIT)
+    session.resume_search()  # what is in memory is enough
+    road.let()
+    assert session.wait(WAIT)
+    assert [step for step, _settings in road.begun] == [0, 5]
+    assert session.search.state == "ready"
+
+
+def test_what_is_dropped_is_forgotten_and_says_nothing_more(session, road, search_cache):
+    session.start_search()
+    road.let(2)
+    until(session, running_at(2))
+    assert list(search_cache.iterdir())
+    session.drop_search()
+    assert session.search is None
+    assert list(search_cache.iterdir()) == []
+    session.start_search()
+    road.let()
+    assert session.wait(WAIT)
+    assert [step for step, _settings in road.begun] == [0, 0]
+    assert session.supernet() is not None
+    session.drop_search()
+    assert session.supernet() is None
+    with pytest.raises(BadInput, match="no search to go on with"):
+        session.resume_search()
+
+
+ENDS = """
+import threading
+from explorer.session import Session
+from tests.session.conftest import residual, tiny_data
+import explorer
+
+session = Session(explorer.load(residual(), data=tiny_data()))
+begun = threading.Event()
+session.observe(lambda change: begun.set() if change["new"].step else None, "search")
+session.start_search(batch=32, warm_up=0, epochs=10_000)
+begun.wait()
+"""
+
+
+def test_a_program_that_ends_keeps_a_snapshot(tmp_path):
+    root = Path(explorer.__file__).parents[1]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (file,) = (tmp_path / "pruning-explorer" / "searches").iterdir()
+    assert Snapshot.load(file).step >= 1
+
+
+# ---- what goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_a_search_that_breaks_down_keeps_the_last_sound_snapshot(session, road):
+    road.breaks = 4
+    session.start_search()
+    road.let()
+    session._search_desk.idle(WAIT)
+    search = session.search
+    assert (search.state, search.step, search.resumable) == ("failed", 3, True)
+    assert "nan" in search.error
+    assert session.error == search.error
+    road.breaks = 0
+    session.resume_search()
+    assert session.error == ""
+    assert session.wait(WAIT)
+    assert [step for step, _settings in road.begun] == [0, 2]
+
+
+def test_a_search_that_breaks_down_at_once_cannot_be_resumed(session, road):
+    road.breaks = 1
+    session.start_search()
+    road.let()
+    session._search_desk.idle(WAIT)
+    assert (session.search.state, session.search.resumable) == ("failed", False)
+    with pytest.raises(BadInput, match="no search to go on with"):
+        session.resume_search()
+
+
+def test_a_target_out_of_reach_is_told(session):
+    session.start_search(**{**REAL, "target": 0.01})
+    session._search_desk.idle(WAIT)
+    assert session.search.state == "failed"
+    assert "out of reach" in session.error
+
+
+def test_an_interrupt_stops_the_search_with_a_snapshot(session, road, monkeypatch):
+    session.start_search()
+    road.let(3)
+    until(session, running_at(3))
+
+    def interrupted(timeout=None):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session._search_desk, "idle", interrupted)
+        with pytest.raises(Interrupted):
+            session.wait(WAIT)
+    road.let(1)
+    assert session._search_desk.idle(WAIT)
+    assert (session.search.state, session.search.step) == ("stopped", 3)
+
+
+def test_what_cannot_be_searched_is_refused_at_once(session, road):
+    with pytest.raises(UnknownName, match="epoch"):
+        session.start_search(epoch=3)
+    with pytest.raises(BadInput, match="target"):
+        session.start_search(target=40)
+    with pytest.raises(UnknownName, match="method"):
+        session.start_search("sorcery")
+    assert session.search is None
+    alone = Session(explorer.load(residual(), example=torch.zeros(1, 1, 8, 8)))
+    with pytest.raises(BadInput, match="training images"):
+        alone.start_search()
+    alone.close()
+    with pytest.raises(ExplorerError, match="closed"):
+        alone.start_search()
+
+
+# ---- one training at a time ---------------------------------------------------------------------------------
+
+
+def test_no_search_begins_while_a_training_runs(session, slow_training, road):
+    session.propose(keep=0.6)
+    session.train(1)
+    with pytest.raises(BadInput, match="being trained"):
+        session.start_search()
+    slow_training.set()
+    assert session.wait(WAIT)
+    session.start_search()
+    road.let()
+    assert session.wait(WAIT)
+
+
+def test_no_training_begins_while_a_search_runs(session, road):
+    session.propose(keep=0.6)
+    session.train(1)
+    assert session.wait(WAIT)
+    number = session.at
+    session.propose(keep=0.5)
+    assert session.wait(WAIT)
+    session._live._trained._values.clear()
+    session.start_search()
+    for ask in (
+        lambda: session.train(1),
+        lambda: session.propose(recovery=Recovery(bn=True, epochs=2)),
+        lambda: session.start_search(),
+    ):
+        with pytest.raises(BadInput, match="search is running"):
+            ask()
+    session.restore(number)
+    assert session.training is None
+    assert "search_untrained" in str(session._said)
+    assert session.request.recovery == Recovery(bn=True)
+    road.let()
+    assert session.wait(WAIT)
+
+
+# ---- files --------------------------------------------------------------------------------------------------
+
+
+def test_the_searches_written_to_last_are_kept(tmp_path):
+    files = SearchFiles(tmp_path / "new")
+    for number in range(KEPT):
+        files.save(snapshot(f"key{number}"))
+        os.utime(tmp_path / "new" / f"key{number}.pt", (number, number))
+    files.save(snapshot("key0", step=4))
+    files.save(snapshot("one more"))
+    assert files.load("key1") is None
+    assert files.load("key0").step == 4
+    assert len(list((tmp_path / "new").iterdir())) == KEPT
+    files.remove("key0")
+    files.remove("key0")
+    assert files.load("key0") is None
+
+
+def test_a_file_that_is_no_snapshot_or_another_search_is_none(tmp_path):
+    files = SearchFiles(tmp_path)
+    files.save(snapshot("other"))
+    (tmp_path / "other.pt").rename(tmp_path / "key.pt")
+    assert files.load("key") is None
+    (tmp_path / "key.pt").write_bytes(b"no snapshot")
+    assert files.load("key") is None
