@@ -176,7 +176,7 @@ class Explorer(VBox):
         network = choice.load()
         check()
         stage("frame_network")
-        if "_board" in vars(self) and self.session.search is not None:
+        if "_board" in vars(self) and (self._carried or self.session.search is not None):
             self._carried[_basis(self.session.network)] = self.session.carried
         carried = self._carried.get(_basis(network)) if self._carried else None
         session = Session(network, history or choice.history(network), carried)

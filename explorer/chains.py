@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from explorer.errors import BadInput
+from explorer.errors import BadInput, require_whole
 from explorer.records import TrainingCost
 from explorer.values import ChannelGroup, read_only
 
@@ -29,8 +29,10 @@ def steps_of(size: int, divisions: int = DIVISIONS) -> tuple[int, int, int]:
 
     A step is the size divided by `divisions`, rounded down, and at least one unit; the least width, at least one unit
     and never more than a step, takes what is left over. (In the released code it takes the rounding as well, and can
-    be larger than a step.)
+    be larger than a step.) Raises BadInput for numbers below 1.
     """
+    require_whole("size", size, 1)
+    require_whole("divisions", divisions, 1)
     step = max(1, size // divisions)
     states = (size - 1) // step
     return size - step * states, step, states
@@ -49,7 +51,8 @@ class Chain:
     def __post_init__(self) -> None:
         alphas = read_only(np.array(self.alphas, dtype=np.float64))
         object.__setattr__(self, "alphas", alphas)
-        if alphas.ndim != 1 or self.least < 1 or self.size != self.least + self.step * len(alphas):
+        whole = self.step >= 1 and self.least >= 1 and self.size == self.least + self.step * alphas.size
+        if alphas.ndim != 1 or not whole or np.isnan(alphas).any():
             raise BadInput(
                 f"The chain of {self.group} does not fit: {self.least} units that stay and {alphas.shape} steps of "
                 f"{self.step} are not {self.size} units. Make it with chains.chain_of(group)."
@@ -118,9 +121,9 @@ class Chain:
 
     def with_transition(self, place: int, probability: float) -> "Chain":
         """The chain with p of step `place` (from 0) set. Raises BadInput for what is no probability or no step."""
-        if not 0 <= place < self.states:
+        if not isinstance(place, int | np.integer) or not 0 <= place < self.states:
             raise BadInput(f"The chain of {self.group} has steps 0 to {self.states - 1}, not {place}.")
-        if not 0 <= probability <= 1:
+        if not isinstance(probability, int | float | np.floating) or not 0 <= probability <= 1:
             raise BadInput(f"A transition probability is between 0 and 1, not {probability!r}.")
         alphas = self.alphas.copy()
         within = min(max(probability, 1e-9), 1 - 1e-9)  # 0 and 1 have no finite alpha

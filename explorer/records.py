@@ -55,7 +55,7 @@ class Training:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What a training took: `seconds` of wall time without pauses, and `macs`, the multiply-adds of all its forward
+    """What a training took: `seconds` of wall time without pauses, and `macs`, the multiply-adds of its steps' forward
     passes (a backward pass takes about twice those of its forward pass, and is not counted).
 
     `epoch_macs` are those of one epoch of plainly training the dense network on the same images.

@@ -97,3 +97,15 @@ def test_a_search_that_runs_when_its_network_is_left_can_go_on_later(dashboard, 
     assert dashboard.wait(WAIT)
     assert dashboard.session.search.state == "ready"
     assert road.begun[1][0] == 2
+
+
+def test_a_search_that_was_dropped_stays_dropped_wherever_one_goes(searched):
+    searched.open_supernet()
+    searched.undo()
+    assert searched.session.search.state == "ready"
+    searched.session.drop_search()
+    searched.redo()
+    searched.undo()
+    assert searched.session.network.name == "Sequential"
+    assert searched.session.search is None
+    assert searched.session.supernet() is None

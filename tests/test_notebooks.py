@@ -44,7 +44,7 @@ def test_is_thin(path):
 SMALLER = {"dmcp.ipynb": {"subset(2000)": "subset(300)", "subset(1000)": "subset(100)"}}
 SAYS = {
     "dmcp.ipynb": (
-        "search 9 of 9",
+        "9 of 9: search",
         r"found: (39\.[5-9]|40\.[0-5])% of the MACs, .* 100 of 100 images",
         r"uniform: (39\.[5-9]|40\.[0-5])% of the MACs, .* 100 of 100 images",
     )

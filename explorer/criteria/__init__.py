@@ -40,8 +40,8 @@ def score(
     """Score every unit of the prunable groups of a model (nn.Module) or network (explorer.load).
 
     `data` may be anything that explorer.evaluate takes; its training images are used (where there are none,
-    its explore images), at most 512. A network brings its own. Raises UnknownName for a criterion that does
-    not exist, BadInput where model and graph do not belong together, where the criterion needs images and
+    its explore images), at most 512, of mixed classes. A network brings its own. Raises UnknownName for a criterion
+    that does not exist, BadInput where model and graph do not belong together, where the criterion needs images and
     there are none or they do not fit, where weights or buffers are not finite, or for a seed below 0.
     """
     require_name("criterion", criterion, CRITERIA)
@@ -63,7 +63,7 @@ def score(
                 "criterion of weights only: l1, l2, fpgm, bn_gamma."
             )
         trainless = isinstance(data, Data) and data.train is None
-        images = as_images(data, "explore" if trainless else "train").subset(SCORED_IMAGES)
+        images = as_images(data, "explore" if trainless else "train").mixed(SCORED_IMAGES)
     model = copy.deepcopy(model)
     model.eval()  # a user's train() may return nothing
     subject = Subject(model, graph, images, seed)

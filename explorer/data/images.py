@@ -13,6 +13,7 @@ from explorer.errors import BadInput, require_whole
 from explorer.values import content_key
 
 Split = Literal["train", "explore", "final"]
+FAIR = 0.25  # share of images that may be of the wrong classes (total variation) in a part that stands for the whole
 
 
 def identity(images: Tensor) -> Tensor:
@@ -101,6 +102,25 @@ class Images:
             return self
         labels = None if self.labels is None else self.labels[:count]
         return Images(self.pixels[:count], labels, self.normalize)
+
+    def mixed(self, count: int) -> "Images":
+        """`count` images (all, if there are fewer) that stand for the whole: the first ones, where these do.
+
+        Labelled images that lie sorted by class, and images whose classes are not known, are drawn at random instead,
+        always the same ones. Raises BadInput for a count below 1.
+        """
+        require_whole("The number of images in a subset", count, 1)
+        if count >= len(self):
+            return self
+        if self.labels is not None:
+            classes = int(self.labels.max()) + 1
+            whole = self.labels.bincount(minlength=classes) / len(self)
+            first = self.labels[:count].bincount(minlength=classes) / count
+            if float((whole - first).abs().sum()) / 2 <= FAIR:
+                return self.subset(count)
+        rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:count]
+        labels = None if self.labels is None else self.labels[rows]
+        return Images(self.pixels[rows], labels, self.normalize)
 
     @cached_property
     def key(self) -> str:

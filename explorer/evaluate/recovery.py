@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +22,7 @@ from explorer.evaluate.estimates import (
     not_finite,
     nothing,
 )
+from explorer.graph.randomness import own_torch_numbers
 from explorer.zoo.network import Network
 
 BN_IMAGES = 256  # up to 4,096 give the same accuracy on the bundled resnet20, within 0.5 %
@@ -52,15 +52,15 @@ def reestimate_bn(
 ) -> None:
     """In place: running statistics of every batch norm = mean over batches of the batch statistics.
 
-    Passes the first `count` images in batches of about `batch`; only batch norms run in train mode (momentum
-    None: the cumulative average), all else in eval mode, so dropout is off. Modes and momentums are as found
-    afterwards. A network without batch norm is left alone. `check` is called before every batch. Raises
+    Passes `count` mixed images (`Images.mixed`) in batches of about `batch`; only batch norms run in train mode
+    (momentum None: the cumulative average), all else in eval mode, so dropout is off. Modes and momentums are as
+    found afterwards. A network without batch norm is left alone. `check` is called before every batch. Raises
     BadInput for fewer than 2 images, or inputs that the network cannot take.
     """
     norms = norms_with_statistics(model)
     if not norms:
         return
-    used = images.subset(count)
+    used = images.mixed(count)
     _require_two(used, "BN statistics")
     momentums = [norm.momentum for norm in norms]
     try:
@@ -96,7 +96,7 @@ def train(
     SGD with Nesterov momentum 0.9, weight decay 5e-4 on matrices and filters, rate rising to `peak_rate` in
     the first fifth of the steps and falling to 0 along a cosine. Parameters that do not require gradients
     stay. Order and dropout come from `seed`. Within a step torch's global random state is borrowed and put
-    back (`fork_rng`); it belongs to the process, so another thread that draws meanwhile draws from ours.
+    back; it belongs to the process, so another thread that draws meanwhile draws from ours.
     `check` is called before every step. Raises BadInput, and ExplorerError when the loss is no longer finite:
     then, as after any exception, the model is half trained.
     """
@@ -123,7 +123,7 @@ def train(
                 group["lr"] = peak_rate * _share_of_peak(step, of)
             step_seed = int(torch.randint(2**62, (), generator=generator))
             step += 1
-            with borrowed_rng(step_seed), torch.inference_mode(False), torch.enable_grad():
+            with own_torch_numbers(step_seed), torch.inference_mode(False), torch.enable_grad():
                 logits = forward(model, images.inputs(rows))
                 labels = all_labels[rows]
                 require_labels(labels, logits)
@@ -226,11 +226,3 @@ def _share_of_peak(step: int, of: int) -> float:
     if done < WARM_UP:
         return done / WARM_UP
     return (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
-
-
-@contextmanager
-def borrowed_rng(seed: int) -> Iterator[None]:
-    """The global random state at `seed` inside, as found afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

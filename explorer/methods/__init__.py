@@ -1,9 +1,12 @@
 """Methods: procedures that yield plans by training. One file each, on the training road (`road`)."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from explorer.errors import BadInput, Interrupted, require_name
 from explorer.evaluate.recovery import require_trainable
@@ -42,11 +45,12 @@ def events(
     few images, a snapshot of something else), and BrokeDown, with the last sound snapshot, when a loss is not finite.
     """
     subject, chosen = _checked(network, graph, method, settings)
-    run = METHODS[method].begin(subject, chosen)
+    with torch.inference_mode(False):  # else nothing could be trained
+        run = METHODS[method].begin(subject, chosen)
     key = _key(subject, method, chosen)
     done, seconds, macs = 0, 0.0, 0
     if resume is not None:
-        _check_resume(resume, key, run.of)
+        _check_resume(resume, method, key, run.of)
         run.restore(resume.content)
         done, seconds, macs = resume.step, resume.seconds, resume.macs
     return steps(method, run, key, done, seconds, macs, stop, resume)
@@ -61,26 +65,26 @@ def search(
 ) -> Found:
     """Search to the end; `settings` as the method declares them, such as target=0.4 (a share of the dense MACs).
 
-    `progress` gets every event. `checkpoint` names a file that keeps the latest snapshot (one per epoch, and when it is
-    interrupted): if it is there and fits, the search goes on from it; at the end it is removed. The network passed and
-    the global random state stay as they are. Same seed, same result. Raises what `events` raises, and Interrupted, when
-    the user interrupts.
+    `progress` gets every event. `checkpoint` names a file that keeps the snapshot of the last epoch that ended: if it
+    is there and fits, the search goes on from it; at the end it is removed. The network passed and the global random
+    state stay as they are. Same seed, same result. Raises what `events` raises, and Interrupted, when the user
+    interrupts.
     """
     if not isinstance(network, Network):
         raise BadInput(
             f"search takes a loaded network, not {type(network).__name__}: explorer.load(model, data=Data(...)) makes "
             "one of any model, with the images that it is trained on."
         )
-    graph = trace(network.model, network.example)
-    file = None if checkpoint is None else Path(checkpoint)
-    resume = Snapshot.load(file) if file is not None and file.exists() else None
-    last = resume
+    file = _writable(checkpoint)
+    last = None
     try:
-        for event in events(network, graph, method, resume, **settings):
+        graph = trace(network.model, network.example)
+        last = Snapshot.load(file) if file is not None and file.exists() else None
+        for event in events(network, graph, method, last, **settings):
             if event.snapshot is not None:
-                last = event.snapshot
                 if file is not None:
-                    last.save(file)
+                    event.snapshot.save(file)
+                last = event.snapshot
             if progress is not None:
                 progress(event)
             if event.found is not None:
@@ -90,6 +94,22 @@ def search(
     except KeyboardInterrupt:
         raise Interrupted(_interrupted(last, file)) from None
     raise AssertionError("a search that nobody stops ends with what it found")
+
+
+def _writable(checkpoint: str | Path | None) -> Path | None:
+    """The file; raises BadInput, before any work, if none can be written there."""
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, str | Path):
+        raise BadInput(
+            f"checkpoint is a {type(checkpoint).__name__}; expected the name of a file, such as 'search.pt'."
+        )
+    file = Path(checkpoint)
+    if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK):
+        raise BadInput(
+            f"The snapshots cannot be written to {file}: name a file in a folder that can be written to."
+        )
+    return file
 
 
 def _interrupted(last: Snapshot | None, file: Path | None) -> str:
@@ -121,12 +141,12 @@ def _key(subject: Subject, method: str, chosen: Any) -> str:
     return content_key(subject.network.weights_key, subject.graph.key, subject.images.key, method, parts)
 
 
-def _check_resume(resume: Snapshot, key: str, of: int) -> None:
+def _check_resume(resume: Snapshot, method: str, key: str, of: int) -> None:
     if not isinstance(resume, Snapshot):
         raise BadInput(
             f"resume is a {type(resume).__name__}; expected the snapshot of an event, or Snapshot.load(path)."
         )
-    if resume.key != key or resume.of != of or not 0 <= resume.step <= of:
+    if (resume.method, resume.key, resume.of) != (method, key, of) or not 0 <= resume.step <= of:
         raise BadInput(
             "This snapshot is of another search: another network, other weights, images or settings. Resume with those "
             "that it was made with, or start anew without it (delete the file that `checkpoint` names)."

@@ -15,7 +15,14 @@ from explorer.data import Images
 from explorer.errors import BadInput, NotReachable, require_name, require_whole
 from explorer.evaluate.estimates import Check, as_module, nothing, weights_key
 from explorer.evaluate.recovery import TrainingStep, reestimate_bn
-from explorer.methods.retraining import SHARED_BN_IMAGES, STARTS, accuracy_of, require_labelled, retrained
+from explorer.methods.retraining import (
+    SHARED_BN_IMAGES,
+    STARTS,
+    accuracy_of,
+    require_labelled,
+    require_seeds,
+    retrained,
+)
 from explorer.methods.structure import prefix_plan, uniform
 from explorer.surgery import shrink
 from explorer.values import ChannelGraph, content_key
@@ -65,8 +72,7 @@ def compare(
     """
     require_name("start of retraining", start, STARTS)
     require_whole("epochs", epochs, 1)
-    for seed in seeds:
-        require_whole("seed", seed, 0)
+    seeds = require_seeds(seeds)
     training, explore = require_labelled(network.data)
     structures, target = _structures(graph, found)
     shares = {each: _share(graph, widths) for each, widths in structures.items()}
@@ -97,6 +103,8 @@ def _structures(
     graph: ChannelGraph, found: ChainRun | Mapping[str, int]
 ) -> tuple[dict[str, dict[str, int]], float]:
     """({contender: widths of all prunable groups}, the share of the MACs that was aimed at)."""
+    if not isinstance(found, ChainRun | Mapping) or found == {}:
+        raise BadInput(f"compare takes a run that ended, or its widths {{group: width}}, not {found!r}.")
     if isinstance(found, ChainRun):
         if not found.ended:
             raise BadInput(

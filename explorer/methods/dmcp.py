@@ -23,7 +23,8 @@ from explorer.data import Images
 from explorer.data.batches import split_evenly
 from explorer.data.fitting import require_labels
 from explorer.errors import BadInput, NotReachable
-from explorer.evaluate.recovery import borrowed_rng, reestimate_bn, require_trainable
+from explorer.evaluate.recovery import reestimate_bn, require_trainable
+from explorer.graph.randomness import own_torch_numbers
 from explorer.methods.gates import ExpectedCost, Gates
 from explorer.methods.regularisers import REGULARISERS
 from explorer.methods.retraining import fresh
@@ -58,7 +59,7 @@ class DMCPSettings:
     epochs: int = whole(4, low=1, shown=True)
     start: str = choice("loaded", "scratch", shown=True)
     seed: int = whole(0, low=0, shown=True)
-    batch: int = whole(128, low=2)
+    batch: int = whole(128, low=4)
     divisions: int = whole(8, low=1)
     alpha: float = number(2.0, low=-50, high=50)
     regulariser: str = choice("squared_log", "dead_zone", "log")
@@ -98,10 +99,10 @@ class DMCP:
                 + (f": {'; '.join(sorted(reasons))}." if reasons else ".")
             )
         least = reachable(graph, chains, settings.cost)
-        if not least < settings.target <= 1:
+        if not least <= settings.target <= 1:
             raise NotReachable(
-                f"A target of {100 * settings.target:.3g} % of the {settings.cost} is out of reach: with every group "
-                f"at its least width {100 * least:.3g} % are left. Ask for more, or pass a larger divisions= for "
+                f"A target of {100 * settings.target:.4g} % of the {settings.cost} is out of reach: with every group "
+                f"at its least width {100 * least:.4g} % are left. Ask for more, or pass a larger divisions= for "
                 "smaller least widths."
             )
         return _Search(subject, settings, chains)
@@ -151,7 +152,7 @@ class _Search:
     def step(self, number: int) -> Told:
         rows = self._rows(number, self._weights)
         with (
-            borrowed_rng(_number(self._settings.seed, number, 0)),
+            own_torch_numbers(_number(self._settings.seed, number, 0)),
             torch.inference_mode(False),
             torch.enable_grad(),
         ):
@@ -172,6 +173,10 @@ class _Search:
         require_labels(labels, logits)
         loss = cross_entropy(logits, labels)
         full = require_finite_loss("the full network", loss.item())
+        if not loss.requires_grad:
+            raise BadInput(
+                f"No parameter that {self._subject.network.name} uses requires gradients, so there is nothing to train."
+            )
         loss.backward()
         teacher = logits.detach().softmax(1)
         apart, macs = [], self._dense
@@ -248,12 +253,11 @@ class _Search:
         return self._dense + self._about[0] + 2 * self._about[1] + joint
 
     def content(self) -> dict[str, Any]:
-        with torch.no_grad():
-            weights = {name: each.clone() for name, each in self._supernet.parameters.items()}
-        if not all(bool(torch.isfinite(each).all()) for each in weights.values()):
+        tensors = {name: each.detach().clone() for name, each in self._supernet.tensors.items()}
+        if not all(bool(torch.isfinite(each).all()) for each in tensors.values() if each.is_floating_point()):
             raise BrokeDown("the weights are no longer finite numbers.")
         return {
-            "weights": weights,
+            "tensors": tensors,
             "alphas": self._gates.alphas.detach().clone(),
             "sgd": _copied(self._sgd.state_dict()),
             "adam": _copied(self._adam.state_dict()),
@@ -261,13 +265,23 @@ class _Search:
         }
 
     def restore(self, content: Mapping[str, Any]) -> None:
-        with torch.no_grad():
-            for name, parameter in self._supernet.parameters.items():
-                parameter.copy_(content["weights"][name])
-            self._gates.alphas.copy_(content["alphas"])
-        self._sgd.load_state_dict(_copied(content["sgd"]))
-        self._adam.load_state_dict(_copied(content["adam"]))
-        self._frames = [(frame[0], frame[1], frame[2], dict(frame[3])) for frame in content["frames"]]
+        own = {**self._supernet.tensors, "": self._gates.alphas}
+        try:
+            kept = {**content["tensors"], "": content["alphas"]}
+            _require_alike(own, kept)
+            with torch.no_grad():
+                for name, tensor in own.items():
+                    tensor.copy_(kept[name])
+            self._sgd.load_state_dict(_copied(content["sgd"]))
+            self._adam.load_state_dict(_copied(content["adam"]))
+            self._frames = [
+                (int(step), alphas, float(share), dict(told))
+                for step, alphas, share, told in content["frames"]
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadInput(
+                f"This snapshot does not fit the search ({error}): it is of another version. Begin anew without it."
+            ) from error
 
     def look(self, done: int, losses: Mapping[str, float], training: TrainingCost) -> ChainRun:
         alphas = self._gates.alphas.detach()
@@ -279,8 +293,9 @@ class _Search:
     def finish(self, training: TrainingCost) -> tuple[ChainRun, Plan, nn.Module]:
         graph, settings = self._subject.graph, self._settings
         widths = expected_structure(graph, self._gates.values(), settings.target, settings.cost)
-        supernet = self._supernet.trained(self._subject.network.model)
-        reestimate_bn(supernet, self._subject.images, count=BN_IMAGES)
+        with own_torch_numbers(_number(settings.seed, self.of, 2)), torch.inference_mode(False):
+            supernet = self._supernet.trained(self._subject.network.model)
+            reestimate_bn(supernet, self._subject.images, count=BN_IMAGES)
         return self._run(training, widths), prefix_plan(graph, widths), supernet
 
     def _run(self, training: TrainingCost, widths: Mapping[str, int]) -> ChainRun:
@@ -319,6 +334,12 @@ def _split(images: Images, settings: DMCPSettings) -> tuple[Tensor, Tensor]:
                 f"a smaller batch, such as batch={max(2, len(rows) // 4)}, or more images."
             )
     return weights, order[:held]
+
+
+def _require_alike(own: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless tensors have the same names and shapes: copying would stretch some that do not."""
+    if {name: each.shape for name, each in own.items()} != {name: each.shape for name, each in kept.items()}:
+        raise ValueError("its tensors have other names or shapes")
 
 
 def _number(seed: int, number: int, kind: int) -> int:

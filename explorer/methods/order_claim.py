@@ -13,11 +13,11 @@ from torch import nn
 
 from explorer.chains import OrderCurve
 from explorer.data import Data
-from explorer.errors import BadInput, require_whole
+from explorer.errors import BadInput
 from explorer.evaluate.estimates import Check, as_module, nothing
 from explorer.evaluate.recovery import reestimate_bn
 from explorer.graph.checks import check_graph
-from explorer.methods.retraining import SHARED_BN_IMAGES, accuracy_of, require_labelled
+from explorer.methods.retraining import SHARED_BN_IMAGES, accuracy_of, require_labelled, require_seeds
 from explorer.surgery import shrink
 from explorer.values import ChannelGraph, Plan
 from explorer.zoo.network import Network
@@ -43,20 +43,23 @@ def order_curves(
 
     Of every group round(share x size) units stay, at least one: its first, its last, or random ones (the mean over
     `seeds`). Weights are as they are; BN statistics are re-estimated on training images, and the accuracy is over
-    the first `images` explore images. `check` is called between batches and may raise; `progress` is told how many
+    `images` mixed explore images. `check` is called between batches and may raise; `progress` is told how many
     networks were measured, of how many. Raises BadInput for shares outside (0, 1], data without training images or
     labels, and networks that are not the graph's.
     """
     check_graph(graph)
     calibration, explore = require_labelled(data)
-    judged = explore.subset(images)
-    shares = tuple(float(share) for share in shares)
+    judged = explore.mixed(images)
+    asked = shares
+    try:
+        shares = tuple(float(share) for share in shares)
+    except (TypeError, ValueError):
+        shares = ()
     if not shares or not all(0 < share <= 1 for share in shares):
-        raise BadInput(f"shares must be above 0 and up to 1, such as (0.25, 0.5, 1), not {shares!r}.")
+        raise BadInput(f"shares must be above 0 and up to 1, such as (0.25, 0.5, 1), not {asked!r}.")
+    seeds = require_seeds(seeds)
     if not seeds:
         raise BadInput("seeds must hold at least one number: random channels are drawn once for each.")
-    for seed in seeds:
-        require_whole("seed", seed, 0)
     models = {"before": as_module(network_before), "after": as_module(supernet)}
     plans = {(which, share): _plans(graph, which, share, seeds) for share in shares for which in WHICH}
     todo = list(dict.fromkeys((when, plan) for when in models for each in plans.values() for plan in each))

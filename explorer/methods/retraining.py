@@ -1,7 +1,8 @@
 """A structure trained by itself: from the supernet's weights, or from weights that are initialised anew."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import torch
 from torch import nn
@@ -22,19 +23,23 @@ def fresh(model: nn.Module, seed: int = 0) -> nn.Module:
     """A copy in eval mode whose weights are drawn anew: every module's own `reset_parameters`, parts before wholes.
 
     The same seed gives the same weights; the global random numbers go on as if none had been drawn. What a
-    constructor did to the weights beyond that (zeroing a last scale, say) is not repeated. Raises BadInput, with
+    constructor did to the weights beyond that (zeroing a last scale, say) is not repeated, and parameters that
+    require no gradients stay as they are. Raises BadInput, with
     the names, for parameters that no module resets: a network that keeps them does not start from scratch.
     """
     require_whole("seed", seed, 0)
     with torch.inference_mode(False), torch.no_grad(), same_random_numbers(seed):
         copied = copy.deepcopy(model)
+        frozen = [(each, each.clone()) for each in copied.parameters() if not each.requires_grad]
         for parameter in copied.parameters():
             if parameter.is_floating_point():
                 parameter.fill_(torch.nan)  # what is left of it was not reset
         for module in reversed(list(copied.modules())):
             for name in RESETS:
-                if callable(reset := getattr(module, name, None)):
-                    reset()
+                with suppress(TypeError):  # a user's own, which wants arguments: its parameters stay NaN
+                    getattr(module, name, nothing)()
+        for parameter, before in frozen:
+            parameter.copy_(before)
     kept = [name for name, parameter in copied.named_parameters() if parameter.isnan().any()]
     if kept:
         named = ", ".join(kept[:3]) + (f" and {len(kept) - 3} more" if len(kept) > 3 else "")
@@ -71,6 +76,15 @@ def retrained(
         if progress is not None:
             progress(step)
     return network
+
+
+def require_seeds(seeds: object) -> tuple[int, ...]:
+    """The seeds as Python's integers. Raises BadInput for what is no sequence of whole numbers of at least 0."""
+    if not isinstance(seeds, Iterable):
+        raise BadInput(f"seeds must be several whole numbers, such as (0, 1, 2), not {seeds!r}.")
+    for seed in seeds:
+        require_whole("seed", seed, 0)
+    return tuple(int(seed) for seed in seeds)
 
 
 def require_labelled(data: Data | None) -> tuple[Images, Images]:

@@ -4,14 +4,16 @@ A method says how one step is done (`Run.step`); the road takes the time, notice
 and tells how far it is. Same settings and seed, same result, however often it was stopped between.
 """
 
+import ctypes
 import math
 import os
-import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +26,10 @@ from explorer.records import TrainingCost
 from explorer.values import ChannelGraph, Plan
 from explorer.zoo.network import Network
 
+FORMAT = 1  # of a snapshot's file
+NO_SNAPSHOT = (
+    "{path} is not a snapshot of a search, or is damaged or of another version: delete it, or name another."
+)
 FRAMES = 120  # how often a view of a run is told, at most: steps of a replay
 
 
@@ -117,6 +123,12 @@ class Snapshot:
     macs: int
     content: Mapping[str, Any] = field(repr=False)
 
+    def __post_init__(self) -> None:
+        for name, kind in _FIELDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise BadInput(f"A snapshot's {name} is a {kind.__name__}, not {getattr(self, name)!r}.")
+        object.__setattr__(self, "content", MappingProxyType(dict(self.content)))
+
     def save(self, path: str | Path) -> None:
         """Write it to a file, whole or not at all. Raises ExplorerError if the file cannot be written."""
         path = Path(path)
@@ -124,7 +136,8 @@ class Snapshot:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    torch.save({each: getattr(self, each) for each in self.__dataclass_fields__}, file)
+                    fields = {name: getattr(self, name) for name in _FIELDS}
+                    torch.save({**fields, "content": dict(self.content), "format": FORMAT}, file)
                 Path(name).replace(path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
@@ -136,16 +149,27 @@ class Snapshot:
 
     @classmethod
     def load(cls, path: str | Path) -> "Snapshot":
-        """Read a snapshot; no code in the file is run. Raises BadInput for a file that is none."""
+        """Read a snapshot; no code in the file is run. Raises BadInput for a file that is no such one."""
         try:
             found = torch.load(path, weights_only=True)
-            return cls(**found)
         except OSError as error:
             raise BadInput(f"The snapshot {path} cannot be read ({error.strerror or error}).") from error
-        except (pickle.UnpicklingError, RuntimeError, TypeError, EOFError, ValueError, KeyError) as error:
-            raise BadInput(
-                f"{path} is not a snapshot of a search, or it is damaged: delete it, or name another."
-            ) from error
+        except Exception as error:  # what torch raises for a damaged file is not documented
+            raise BadInput(NO_SNAPSHOT.format(path=path)) from error
+        if not isinstance(found, dict) or set(found) != {*_FIELDS, "format"} or found.pop("format") != FORMAT:
+            raise BadInput(NO_SNAPSHOT.format(path=path))
+        return cls(**found)
+
+
+_FIELDS = {
+    "method": str,
+    "key": str,
+    "step": int,
+    "of": int,
+    "seconds": float,
+    "macs": int,
+    "content": Mapping,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +202,9 @@ class Event:
     snapshot: Snapshot | None = None
     found: Found | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "losses", MappingProxyType(dict(self.losses)))
+
 
 def never() -> bool:
     """The stop that never comes."""
@@ -198,10 +225,11 @@ def steps(
 
     Raises BrokeDown with the snapshot `last`, or a later one.
     """
+    losses: Mapping[str, float] = {}
     every = max(1, math.ceil(run.of / FRAMES))
     ahead = sum(run.planned(number) for number in range(done, run.of))
     behind = sum(run.planned(number) for number in range(done))
-    phase, losses = "", dict[str, float]()
+    phase = ""
 
     def taken() -> TrainingCost:
         return TrainingCost(seconds, macs, run.epoch_macs)
@@ -212,17 +240,18 @@ def steps(
     if not done:
         yield Event(0, run.of, phase, losses, taken(), None, run=run.look(0, losses, taken()))
     while done < run.of:
-        if stop():
-            yield Event(done, run.of, phase, losses, taken(), None, snapshot=snapshot())
-            return
         started = time.perf_counter()
         try:
+            if stop():
+                yield Event(done, run.of, phase, losses, taken(), None, snapshot=snapshot())
+                return
             told = run.step(done)
             behind, ahead = behind + run.planned(done), ahead - run.planned(done)
-            done, macs, phase, losses = done + 1, macs + told.macs, told.phase, dict(told.losses)
+            done, macs, phase, losses = done + 1, macs + told.macs, told.phase, told.losses
             look = run.look(done, losses, taken()) if done % every == 0 or done == run.of else None
             seconds += time.perf_counter() - started
             kept = snapshot() if done % run.per_epoch == 0 else None
+            give_back()
         except BrokeDown as error:
             raise BrokeDown(_told_where(str(error), done, run.of, last), last) from error
         last = kept or last
@@ -233,11 +262,19 @@ def steps(
     yield Event(done, run.of, phase, losses, taken(), 0.0, run=seen, found=found)
 
 
+def give_back() -> None:
+    """Have the C library return freed memory to the system, where it can (glibc).
+
+    Subnetworks have tensors of ever other sizes, which leave its heap full of holes: without this a search of
+    resnet20 grows from 1.0 to 1.8 GB in 140 steps, with nothing left to free.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _told_where(what: str, done: int, of: int, last: Snapshot | None) -> str:
     kept = f"Its first {last.step} steps are kept. " if last else ""
-    return (
-        f"The search broke down after step {done} of {of}: {what} {kept}Try a lower rate, such as rate=0.02."
-    )
+    return f"The search broke down after step {done} of {of}: {what} {kept}Try a lower rate."
 
 
 def require_finite_loss(name: str, value: float) -> float:

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from numbers import Real
 from typing import Any, Literal
 
 from explorer.errors import BadInput, UnknownName, require_name, require_whole
 
+MOST = 2.0**62  # beyond it are no numbers that torch's generators and clocks take
 Kind = Literal["share", "whole", "number", "choice"]
 
 
@@ -25,23 +27,28 @@ class Setting:
     choices: tuple[str, ...] = ()
     shown: bool = False
 
-    def check(self, value: object) -> None:
-        """Raise BadInput or UnknownName unless the value is one that this setting can have."""
+    def checked(self, value: object) -> Any:
+        """The value as the type that this setting has; equal values come to one.
+
+        Raises BadInput or UnknownName unless it is one that this setting can have.
+        """
         if self.kind == "choice":
             require_name(self.name, value, self.choices)
-            return
+            return value
         if self.kind == "whole":
             require_whole(self.name, value, int(self.low))
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or not self.low <= value <= self.high:  # type: ignore[operator]
+        flag = isinstance(value, bool)  # which Python takes for a number
+        number: Any = value if isinstance(value, Real) and not flag else math.nan
+        if not self.low <= number <= self.high:
             what = "a whole number" if self.kind == "whole" else "a number"
             raise BadInput(
                 f"{self.name} must be {what} {self._range}, not {value!r}; {self.default!r} is the usual one."
             )
+        return int(number) if self.kind == "whole" else float(number)
 
     @property
     def _range(self) -> str:
-        if math.isinf(self.high):
+        if self.high >= MOST:
             return f"of at least {self.low:g}"
         return f"from {self.low:g} to {self.high:g}"
 
@@ -51,12 +58,12 @@ def share(default: float, low: float = 0.0, high: float = 1.0, shown: bool = Fal
     return _field("share", default, low, high, shown=shown)
 
 
-def whole(default: int, low: int, high: float = math.inf, shown: bool = False) -> Any:
+def whole(default: int, low: int, high: float = MOST, shown: bool = False) -> Any:
     """A field that is a whole number."""
     return _field("whole", default, low, high, shown=shown)
 
 
-def number(default: float, low: float, high: float = math.inf, shown: bool = False) -> Any:
+def number(default: float, low: float, high: float = MOST, shown: bool = False) -> Any:
     """A field that is a number."""
     return _field("number", default, low, high, shown=shown)
 
@@ -95,8 +102,7 @@ def checked(method: str, settings: type, given: Mapping[str, object]) -> Any:
     Raises UnknownName for a setting that the method does not have, BadInput for a value out of range.
     """
     known = {setting.name: setting for setting in declared(settings)}
-    for name, value in given.items():
+    for name in given:
         if name not in known:
             raise UnknownName(f"setting of {method}", name, known)
-        known[name].check(value)
-    return settings(**given)
+    return settings(**{name: known[name].checked(value) for name, value in given.items()})

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from explorer.chains import Chain
 from explorer.evaluate.estimates import forward
@@ -65,14 +65,27 @@ class Supernet:
         self.model = copy.deepcopy(model)
         self.model.train()
         for module in self.model.modules():
-            if isinstance(module, _NormBase):
+            if isinstance(module, _BatchNorm):
                 module.momentum = 0.0  # statistics stay where they are; a forward may read them itself
+        statistics = {
+            f"{owner}.{name}" if owner else name
+            for owner, module in self.model.named_modules()
+            if isinstance(module, _BatchNorm)
+            for name in dict(module.named_buffers(recurse=False))
+        }
+        self._moving = [name for name, _ in self.model.named_buffers() if name not in statistics]
         self._graph, self._chains = graph, tuple(chains)
         self._sizes = np.array([chain.size for chain in chains], dtype=np.int64)
         tensors = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         self._axes = [axis for axis in _axes(graph, chains) if axis.tensor in tensors]
         self._attributes = self._numbers()
         self._gated: list[tuple[str, int, Tensor]] | None = None
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that training changes, by name: the parameters, and buffers that are no statistics of batch norm."""
+        buffers = dict(self.model.named_buffers())
+        return {**self.parameters, **{name: buffers[name] for name in self._moving}}
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -88,7 +101,7 @@ class Supernet:
         if (widths == self._sizes).all():
             return self.full(inputs)
         tensors = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
-        sliced: dict[str, Tensor] = {}
+        sliced = self._untouched()
         for axis in self._axes:
             sliced[axis.tensor] = axis.sliced(sliced.get(axis.tensor, tensors[axis.tensor]), widths)
         before = [module.__dict__[name] for module, name, *_ in self._attributes]
@@ -107,7 +120,9 @@ class Supernet:
         """
         if self._gated is None:
             self._gated = self._reading(gates)
-        weights = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        weights = {
+            name: parameter.detach() for name, parameter in self.model.named_parameters()
+        } | self._untouched()
         joined = gates.joined(retention)
         for name, dim, entries in self._gated:
             tensor = weights[name]
@@ -116,17 +131,23 @@ class Supernet:
             weights[name] = tensor * joined[entries].to(tensor.dtype).view(shape)
         return forward(_Substituted(self.model, weights), inputs)
 
+    def _untouched(self) -> dict[str, Tensor]:
+        """Copies of the buffers that a forward may write: only the full network's forward leaves traces in them."""
+        buffers = dict(self.model.named_buffers()) if self._moving else {}
+        return {name: buffers[name].clone() for name in self._moving}
+
     def trained(self, model: nn.Module) -> nn.Module:
-        """A copy of `model`, the network this came from, in eval mode with the shared weights as they are now.
+        """A copy of `model`, the network this came from, in eval mode with the shared weights, and the other tensors of
+        `tensors`, as they are now.
 
         Statistics of batch norm are still those of `model`.
         """
         copied = copy.deepcopy(model)
         copied.eval()
         with torch.no_grad():
-            theirs = dict(copied.named_parameters())
-            for name, parameter in self.model.named_parameters():
-                theirs[name].copy_(parameter)
+            theirs = {**dict(copied.named_parameters()), **dict(copied.named_buffers())}
+            for name, tensor in self.tensors.items():
+                theirs[name].copy_(tensor)
         return copied
 
     def _reading(self, gates: Gates) -> list[tuple[str, int, Tensor]]:

@@ -88,6 +88,9 @@ class TrainingStrip(HBox):
         told = None if training is not None or search is self._aside else search
         state = "" if told is None else told.state
         free = training is None and told is None
+        searching = search is not None and search.state == "running"
+        self.opener.disabled = searching and not self.opener.value
+        self.opener.tooltip = self._strings("after_train_later" if searching else "after_train_help")
         shown(self, self.opener.value or not free)
         for widget, on in (
             (self.epochs, free),

@@ -2,32 +2,46 @@
 
 import os
 import sys
+import tempfile
+import time
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from explorer.errors import BadInput, ExplorerError
 from explorer.methods.road import Snapshot
 
 KEPT = 8  # searches; the one that was not written to for longest goes first
+ABANDONED = 24 * 3600  # seconds after which nobody is writing a file any more
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what can be made again: $XDG_CACHE_HOME, else as the system has it."""
+    """Where this user's programs keep what can be made again: $XDG_CACHE_HOME, else as the system has it. A user
+    without a home directory, as in some containers, has the folder of temporary files.
+    """
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    try:
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    except RuntimeError:
+        return Path(tempfile.gettempdir())
 
 
 class SearchFiles:
     """The latest snapshot of every search, one file for each `Snapshot.key`; at most KEPT of them.
 
-    `folder` is made when it is first written to.
+    The folder, the user's own unless one is given, is looked for when it is first needed, and made when it is first
+    written to.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = cache_folder() / "pruning-explorer" / "searches" if folder is None else folder
+        self._given = folder
+
+    @cached_property
+    def folder(self) -> Path:
+        return self._given or cache_folder() / "pruning-explorer" / "searches"
 
     def save(self, snapshot: Snapshot) -> None:
         """Take the place of the search's last snapshot. Raises ExplorerError where nothing can be written."""
@@ -40,12 +54,9 @@ class SearchFiles:
 
     def load(self, key: str) -> Snapshot | None:
         """The last snapshot of a search; None if there is none that can be read."""
-        path = self._path(key)
-        if not path.is_file():
-            return None
         try:
-            found = Snapshot.load(path)
-        except BadInput:  # damaged, or of another version: the search begins anew and replaces it
+            found = Snapshot.load(self._path(key))
+        except (BadInput, OSError):  # damaged, or of another version: the search begins anew and replaces it
             return None
         return found if found.key == key else None
 
@@ -58,7 +69,11 @@ class SearchFiles:
         return self.folder / f"{key}.pt"
 
     def _tidy(self) -> None:
-        with suppress(FileNotFoundError):  # another process tidies at the same time
+        """Remove the oldest searches, and what programs that were killed were writing."""
+        with suppress(OSError):  # another process tidies at the same time; what was saved is saved
+            for path in self.folder.glob(".*.pt-*"):
+                if time.time() - path.stat().st_mtime > ABANDONED:
+                    path.unlink(missing_ok=True)
             files = sorted(self.folder.glob("*.pt"), key=lambda path: path.stat().st_mtime_ns)
             for path in files[:-KEPT]:
                 path.unlink(missing_ok=True)

@@ -7,13 +7,12 @@ from explorer.chains import Recorded
 from explorer.errors import BadInput
 from explorer.methods import METHODS, search_key
 from explorer.methods.recording import read_recorded, read_supernet
-from explorer.methods.road import Found, Snapshot
 from explorer.methods.settings import checked
 from explorer.records import Search
 from explorer.session import wording
 from explorer.session.answering import Answering
 from explorer.session.history import History
-from explorer.session.searching import SearchDesk, starting
+from explorer.session.searching import Job, SearchDesk
 from explorer.strings import Message
 from explorer.zoo import Network
 
@@ -25,8 +24,7 @@ class Carried:
     """
 
     search: Search | None = None
-    found: Found | None = None
-    snapshot: Snapshot | None = None
+    job: Job | None = None
     recorded: Recorded | None = None
 
 
@@ -39,17 +37,17 @@ class Searcher(Answering):
         super().__init__(network, history)
         self._search_desk = SearchDesk(network, self.graph, self._searched, self._state)
         if carried is not None:
-            self._search_desk.take(carried.found, carried.snapshot)
+            self._search_desk.job = carried.job
             self.search, self.recorded = carried.search, carried.recorded
 
     @property
     def carried(self) -> Carried:
         """What a later session over this network can be given; a search that runs is in it as a stopped one."""
         with self._state:
-            search, desk = self.search, self._search_desk
+            search = self.search
             if search is not None and search.state == "running":
                 search = replace(search, state="stopped", seconds_left=None, resumable=True)
-            return Carried(search, desk.found, desk.snapshot, self.recorded)
+            return Carried(search, self._search_desk.job, self.recorded)
 
     def start_search(self, method: str = "dmcp", **settings: object) -> None:
         """Begin a search beside the explorer; `search` tells how far it is.
@@ -71,8 +69,8 @@ class Searcher(Answering):
                     "The network is being trained. Let it end, or stop it, before a search begins."
                 )
             self.error = ""
-            self.search = starting(method, chosen)
-            self._search_desk.start(key, method, chosen)
+            # Told once it runs, so that whoever interrupts an observer of it stops no more than that.
+            self.search = self._search_desk.start(key, method, chosen)
 
     def stop_search(self) -> None:
         """End the search after its current step; it can be resumed. Nothing happens if none runs."""
@@ -91,8 +89,10 @@ class Searcher(Answering):
     def drop_search(self) -> None:
         """Forget the search and what it found."""
         with self._state:
-            self._search_desk.forget()
-            self.search = None
+            try:
+                self._search_desk.forget()
+            finally:
+                self.search = None
 
     def use_widths(self, widths: Mapping[str, int]) -> None:
         """Give groups widths by hand, all at once and without pinning them: one entry of undo.

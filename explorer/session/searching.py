@@ -3,14 +3,14 @@
 import atexit
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from explorer.errors import ExplorerError
+from explorer.errors import BadInput, ExplorerError
 from explorer.evaluate.worker import LatestWins, Superseded
 from explorer.methods import events
-from explorer.methods.road import BrokeDown, Event, Found, Snapshot
+from explorer.methods.road import Event, Found, Snapshot
 from explorer.records import Search, TrainingCost
 from explorer.session import wording
 from explorer.session.search_files import SearchFiles
@@ -24,14 +24,28 @@ Report = tuple[Search, Message | None]
 Publish = Callable[[Report], None]
 
 
-class _Job:
-    """One search as it was asked for. `told` is its latest report."""
+class Job:
+    """One search as it was asked for. `told` is its latest report, `snapshot` its last sound one until it has ended,
+    `found` what it came to.
+
+    Only the search's thread changes these, and writes the file. It may go on for a step after it was forgotten.
+    """
 
     def __init__(self, key: str, method: str, settings: Mapping[str, object]) -> None:
         self.key, self.method, self.settings = key, method, settings
         self.ended = threading.Event()  # it is to stop, and keeps a snapshot
         self.forgotten = False  # and keeps none
         self.told = starting(method, settings)
+        self.snapshot: Snapshot | None = None
+        self.found: Found | None = None
+
+    def again(self) -> "Job":
+        """The same search, to go on from its snapshot; without one, from the beginning."""
+        job = Job(self.key, self.method, self.settings)
+        if self.snapshot is not None:
+            job.snapshot = self.snapshot
+            job.told = replace(self.told, state="running", seconds_left=None, error="", resumable=False)
+        return job
 
 
 def starting(method: str, settings: Mapping[str, object]) -> Search:
@@ -43,9 +57,9 @@ class SearchDesk:
     """Runs one search at a time.
 
     `tell(search, message)` gets reports, at most every APART seconds of `clock`, at every snapshot and at the end; a
-    message says what else happened. It runs on the search's thread, under `state`, the lock that `start` and
-    `forget` are called under: nothing is told of a search that was forgotten. The last sound snapshot is remembered,
-    and written to `files`: starting the same search again goes on from it, also in another process.
+    message says what else happened. It runs on the search's thread, under `state`, the lock that all else is called
+    under: nothing is told of a search that was forgotten, and nothing waits for a disk. The last sound snapshot is
+    remembered, and written to `files`: starting the same search again goes on from it, also in another process.
     """
 
     def __init__(
@@ -59,43 +73,35 @@ class SearchDesk:
     ) -> None:
         self._network, self._graph, self._tell, self._state = network, graph, tell, state
         self._files, self._clock = files or SearchFiles(), clock
-        self._lock = (
-            threading.Lock()
-        )  # a snapshot is kept, or its search forgotten; writing holds up nothing else
-        self._job: _Job | None = None
-        self._snapshot: Snapshot | None = None
         self._warned = False
-        self.found: Found | None = None
-        self._worker: LatestWins[_Job, Report] = LatestWins(self._work, self._report, self._failed)
+        self.job: Job | None = None  # the latest search; another desk can be given it
+        self._worker: LatestWins[Job, Report] = LatestWins(self._work, self._report, self._failed)
 
-    def start(self, key: str, method: str, settings: Mapping[str, object]) -> None:
-        """Begin the search of this `methods.search_key`, or go on with it; returns at once."""
-        self.found = None
-        self._job = _Job(key, method, settings)
-        self._worker.submit(self._job)
-
-    def take(self, found: Found | None, snapshot: Snapshot | None) -> None:
-        """Have what another desk came to."""
-        self.found, self._snapshot = found, snapshot
+    def start(self, key: str, method: str, settings: Mapping[str, object]) -> Search:
+        """Begin the search of this `methods.search_key`, or go on with it; returns its first report at once."""
+        last = self.job
+        job = last.again() if last is not None and last.key == key else Job(key, method, settings)
+        told, self.job = job.told, job
+        self._worker.submit(job)
+        return told
 
     @property
-    def snapshot(self) -> Snapshot | None:
-        """The last sound one of a search that has not ended."""
-        return self._snapshot
+    def found(self) -> Found | None:
+        """What the latest search came to."""
+        return None if self.job is None else self.job.found
 
     def stop(self) -> None:
         """End at the next step; a snapshot is kept."""
-        if self._job is not None:
-            self._job.ended.set()
+        if self.job is not None:
+            self.job.ended.set()
 
     def forget(self) -> None:
         """End at the next step; neither a snapshot nor what was found is kept."""
-        with self._lock:
-            job, self._job, self._snapshot, self.found = self._job, None, None, None
-            if job is not None:
-                job.forgotten = True
-                job.ended.set()
-                self._files.remove(job.key)
+        job, self.job = self.job, None
+        if job is not None:
+            job.forgotten = True  # what its thread is writing now, that deletes
+            job.ended.set()
+            self._files.remove(job.key)
 
     def idle(self, timeout: float | None = None) -> bool:
         """Wait until nothing is searched; False if that took longer than `timeout` seconds."""
@@ -108,7 +114,7 @@ class SearchDesk:
 
     # ---- the search's thread ----------------------------------------------------------------------------
 
-    def _work(self, job: _Job, publish: Publish, _check: Callable[[], None]) -> None:
+    def _work(self, job: Job, publish: Publish, _check: Callable[[], None]) -> None:
         def at_exit() -> None:
             job.ended.set()
             self._worker.idle(EXIT)
@@ -117,73 +123,80 @@ class SearchDesk:
         try:
             self._search(job, publish)
         finally:
+            if job.forgotten:
+                self._files.remove(job.key)
             atexit.unregister(at_exit)
 
-    def _search(self, job: _Job, publish: Publish) -> None:
+    def _search(self, job: Job, publish: Publish) -> None:
         def report(search: Search, message: Message | None = None) -> None:
             job.told = search
             with suppress(Superseded):  # closed: nobody listens, but the snapshot is still to come
                 publish((search, message))
 
-        resume, last = self._last_snapshot(job), float("-inf")
-        if resume is not None:
-            goes_on = Message.of("search_resumed", step=resume.step, of=resume.of)
-            report(replace(job.told, step=resume.step, of=resume.of), goes_on)
-        for event in events(
-            self._network, self._graph, job.method, resume, job.ended.is_set, **dict(job.settings)
-        ):
+        last = float("-inf")
+        for event in self._begun(job, report):
             search = after(job.told, event)
             if event.found is not None:
-                self._end(job, event.found)
+                job.found, job.snapshot = event.found, None
+                self._files.remove(job.key)
                 report(replace(search, state="ready"), Message("search_ready"))
             elif event.snapshot is not None or self._clock() - last >= APART:
                 last = self._clock()
                 report(search, self._keep(job, event.snapshot))
             else:
                 job.told = search
-        if self.found is None:
+        if job.found is None:
             stopped = replace(job.told, state="stopped", seconds_left=None, resumable=True)
             report(stopped, Message.of("search_stopped", step=stopped.step, of=stopped.of))
 
-    def _last_snapshot(self, job: _Job) -> Snapshot | None:
-        """The farthest that is known of a search: that in the file may be of a session that ended since."""
-        with self._lock:
-            known = self._snapshot, self._files.load(job.key)
-        fitting = [each for each in known if each is not None and each.key == job.key]
-        return max(fitting, key=lambda each: each.step, default=None)
+    def _begun(self, job: Job, report: Callable[[Search, Message | None], None]) -> Iterator[Event]:
+        """The events of a search, from the farthest snapshot on: that in the file may be of a session that ended
+        since. One that does not fit, such as of another version of the method, is dropped.
+        """
+        known = job.snapshot, self._files.load(job.key)
+        job.snapshot = max(
+            (each for each in known if each is not None), key=lambda each: each.step, default=None
+        )
 
-    def _keep(self, job: _Job, snapshot: Snapshot | None) -> Message | None:
+        def begin(resume: Snapshot | None) -> Iterator[Event]:
+            stop, settings = job.ended.is_set, dict(job.settings)
+            return events(self._network, self._graph, job.method, resume, stop, **settings)
+
+        if job.snapshot is None:
+            return begin(None)
+        step, of = job.snapshot.step, job.snapshot.of
+        try:
+            begun = begin(job.snapshot)
+        except BadInput:
+            job.snapshot = None
+            self._files.remove(job.key)
+            report(starting(job.method, job.settings), Message("search_anew"))
+            return begin(None)
+        report(replace(job.told, step=step, of=of), Message.of("search_resumed", step=step, of=of))
+        return begun
+
+    def _keep(self, job: Job, snapshot: Snapshot | None) -> Message | None:
         """Remember a snapshot and write it; the message says, once, that it cannot be written."""
-        with self._lock:
-            if snapshot is None or job.forgotten:
-                return None
-            self._snapshot = snapshot
-            try:
-                self._files.save(snapshot)
-            except ExplorerError:
-                if not self._warned:
-                    self._warned = True
-                    return Message.of("search_not_kept", folder=str(self._files.folder))
+        if snapshot is None or job.forgotten:
+            return None
+        job.snapshot = snapshot
+        try:
+            self._files.save(snapshot)
+        except ExplorerError:
+            if not self._warned:
+                self._warned = True
+                return Message.of("search_not_kept", folder=str(self._files.folder))
         return None
 
-    def _end(self, job: _Job, found: Found) -> None:
-        with self._lock:
-            if not job.forgotten:
-                self.found, self._snapshot = found, None
-                self._files.remove(job.key)
-
-    def _report(self, job: _Job, report: Report) -> None:
+    def _report(self, job: Job, report: Report) -> None:
         with self._state:
-            if job is self._job:
+            if job is self.job:
                 self._tell(*report)
 
-    def _failed(self, job: _Job, error: BaseException) -> None:
-        if isinstance(error, BrokeDown):
-            self._keep(job, error.snapshot)
-        kept = self._last_snapshot(job) is not None
-        said = wording.in_words(error)
-        failed = replace(job.told, state="failed", seconds_left=None, error=said, resumable=kept)
-        self._report(job, (failed, None))
+    def _failed(self, job: Job, error: BaseException) -> None:
+        said, kept = wording.in_words(error), job.snapshot is not None
+        job.told = replace(job.told, state="failed", seconds_left=None, error=said, resumable=kept)
+        self._report(job, (job.told, None))
 
 
 def after(told: Search, event: Event) -> Search:
@@ -192,8 +205,8 @@ def after(told: Search, event: Event) -> Search:
         told,
         step=event.step,
         of=event.of,
-        phase=event.phase,
-        losses=event.losses,
+        phase=event.phase or told.phase,
+        losses=event.losses or told.losses,
         seconds_left=event.seconds_left,
         training=event.training,
         run=event.run or told.run,

@@ -111,6 +111,7 @@ TABLE = {
     "after_none_help": "The weights stay as they are",
     "after_bn_help": "The statistics of batch norm are measured again on training images",
     "after_train_help": "Train a copy for some epochs, beside the explorer",
+    "after_train_later": "A search is running. Stop it, or let it end, before the network is trained",
     "after_no_data": "nothing (no training images)",
     # training, on the last line
     "train_epochs": "epochs",
@@ -329,12 +330,13 @@ TABLE = {
     "status_broken_reference": "{count} images broken against the reference",
     "status_stopped": "Stopped. Move Keep to go on.",
     "search_resumed": "The search goes on from step {step} of {of}",
+    "search_anew": "What was kept of this search does not fit this version: it begins anew",
     "search_not_kept": "The search goes on, but a restart of the kernel would lose it: {folder} cannot be written to",
     "search_stopping": "The search stops after this step…",
     "search_stopped": "The search is stopped at step {step} of {of}: it can go on later",
     "search_ready": "The search has found a structure: use its widths, or open the supernet",
     "search_untrained": "this state is not trained again while a search runs",
-    "search_widths": "widths set by hand, groups that moved: {groups}",
+    "search_widths": "widths set, groups that moved: {groups}; the weights are still this network's, ranked as above",
     "search_widths_locked": "locked, so they stay: {names}",
     "search_widths_clipped": "set to the nearest width that they can have: {names}",
     # ---- trade-off ----
@@ -464,7 +466,8 @@ TABLE = {
     "chain_bars_help": "While this is on, the bars take the expected widths, rounded, of the step and of "
     "what you drag",
     "chain_use": "Use widths",
-    "chain_use_help": "Set all bars to the widths that the search found",
+    "chain_use_help": "Give this network the widths found. Its own weights stay, cut by the ranking above; "
+    "the weights that were trained for these widths are in the supernet",
     "chain_supernet": "Open supernet",
     "chain_supernet_help": "Explore the network that the search trained in place of this one; undo comes "
     "back",
@@ -800,8 +803,7 @@ TABLE = {
     "chain_map_key": "retention probability, 0 to 1",
     "chain_map_selected": "expected {expected} of {size}",
     "chain_map_hover": "Expected width: {expected} ± {spread} of {size}",
-    "chain_map_say_row": "{name}: expected width {expected} of {size} channels, standard "
-    "deviation {spread}.",
+    "chain_map_say_row": "{name}: expected width {expected} of {size} channels, standard deviation {spread}.",
     "chain_map_say_selected": "Selected: {name}.",
     "chain_map_least": "Always kept: {least}",
     # ---- chain: budget, order, comparison, papers ----

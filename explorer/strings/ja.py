@@ -111,6 +111,7 @@ TABLE: dict[str, str] = {
     "after_none_help": "重みはそのままです",
     "after_bn_help": "BNの統計量を学習用画像で測り直します",
     "after_train_help": "探索を続けながら、コピーを数エポック学習します",
+    "after_train_later": "探索中です。止めるか終わるのを待ってから学習してください",
     "after_no_data": "なし (学習用画像なし)",
     # training, on the last line
     "train_epochs": "エポック",
@@ -327,12 +328,13 @@ TABLE: dict[str, str] = {
     "status_broken_reference": "参照に対して誤分類に転じた画像: {count}",
     "status_stopped": "停止しました。保持率を動かすと再開します。",
     "search_resumed": "探索をステップ{step} / {of}から再開しました",
+    "search_anew": "保存されていた途中経過はこのバージョンに合わないため、探索を最初から始めます",
     "search_not_kept": "探索は続きますが、{folder} に書き込めないため、カーネルを再起動すると失われます",
     "search_stopping": "このステップの後で探索を中断します…",
     "search_stopped": "探索をステップ{step} / {of}で中断しました。後で再開できます",
     "search_ready": "探索で構造が見つかりました。その幅を適用するか、スーパーネットを開けます",
     "search_untrained": "探索の実行中は、この状態を学習し直しません",
-    "search_widths": "幅を手動で設定しました。動いたグループ数: {groups}",
+    "search_widths": "幅を設定しました。動いたグループ数: {groups} (重みは元のネットワークのままです)",
     "search_widths_locked": "ロックされているため変わりません: {names}",
     "search_widths_clipped": "取り得る最も近い幅にしました: {names}",
     # ---- trade-off ----
@@ -446,7 +448,9 @@ TABLE: dict[str, str] = {
     "chain_seconds": "{seconds}秒",
     "chain_minutes": "{minutes}分",
     "chain_cost": "{epochs}エポック、{time}",
-    "chain_cost_help": "この探索のコストは元のネットワークの学習{epochs}エポック分 (順伝播のMACs) で、{time}かかりました",
+    "chain_cost_help": (
+        "この探索のコストは元のネットワークの学習{epochs}エポック分 (順伝播のMACs) で、{time}かかりました"
+    ),
     "chain_play_help": "探索を最初のステップから最後まで再生します",
     "chain_pause": "一時停止",
     "chain_slider": "探索のステップ",
@@ -460,7 +464,8 @@ TABLE: dict[str, str] = {
     "chain_bars": "バーに反映",
     "chain_bars_help": "オンの間、選んだステップやドラッグに応じた期待幅 (四捨五入) がバーに反映されます",
     "chain_use": "幅を使う",
-    "chain_use_help": "探索で見つかった幅をすべてのバーに設定します",
+    "chain_use_help": "探索で見つかった幅をこのネットワークに設定します。重みは元のまま上の順位で切り、"
+    "これらの幅のために学習した重みはスーパーネットにあります",
     "chain_supernet": "スーパーネット",
     "chain_supernet_help": "探索で学習されたネットワークを代わりに開きます。元に戻すで戻れます",
     "chain_widths": "{subsets}通りの部分集合の代わりに{widths}通りの幅",
@@ -470,10 +475,15 @@ TABLE: dict[str, str] = {
     "chain_p": "ステップ",
     "chain_p_value": "p",
     "chain_p_help": "右の数値がどの遷移のものかを選びます",
-    "chain_p_value_help": "遷移確率: 前のステップが残るとき、このステップも残る確率です。点をドラッグしても変えられます",
+    "chain_p_value_help": (
+        "遷移確率: 前のステップが残るとき、このステップも残る確率です。点をドラッグしても変えられます"
+    ),
     "chain_reset": "戻す",
     "chain_reset_help": "この層の連鎖を探索のとおりに戻します",
-    "chain_empty": "DMCPは、すべての幅に使える1つのネットワークと、層ごとのマルコフ連鎖を学習します。連鎖は期待コストが目標に合うまで動きます。",
+    "chain_empty": (
+        "DMCPは、すべての幅に使える1つのネットワークと、層ごとのマルコフ連鎖を学習します。"
+        "連鎖は期待コストが目標に合うまで動きます。"
+    ),
     "chain_empty_refused": "DMCPは、すべての幅に使える1つのネットワークと、層ごとのマルコフ連鎖を学習します。{reason}",
     "chain_next": "点をドラッグするか「探索…」へ",
     "chain_next_refused": "点をドラッグできます",

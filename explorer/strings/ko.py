@@ -112,6 +112,7 @@ TABLE = {
     "after_none_help": "가중치를 그대로 둡니다",
     "after_bn_help": "배치 정규화 통계를 학습 이미지로 다시 측정합니다",
     "after_train_help": "탐색을 계속하는 동안 복사본을 몇 에포크 학습합니다",
+    "after_train_later": "탐색이 진행 중입니다. 멈추거나 끝난 뒤에 학습하세요",
     "after_no_data": "없음 (학습 이미지 없음)",
     # training, on the last line
     "train_epochs": "에포크",
@@ -329,12 +330,13 @@ TABLE = {
     "status_broken_reference": "비교 기준 대비 새 오답 이미지: {count}",
     "status_stopped": "중지했습니다. 계속하려면 ‘유지’를 움직이세요.",
     "search_resumed": "탐색을 {of}단계 중 {step}단계부터 이어서 합니다",
+    "search_anew": "저장된 중간 결과가 이 버전에 맞지 않아 탐색을 처음부터 다시 시작합니다",
     "search_not_kept": "탐색은 계속되지만 {folder}에 쓸 수 없어 커널을 다시 시작하면 사라집니다",
     "search_stopping": "이 단계가 끝나면 탐색을 멈춥니다…",
     "search_stopped": "탐색을 {of}단계 중 {step}단계에서 멈췄습니다. 나중에 이어서 할 수 있습니다",
     "search_ready": "탐색이 구조를 찾았습니다. 그 너비를 적용하거나 슈퍼넷을 열 수 있습니다",
     "search_untrained": "탐색이 실행되는 동안에는 이 상태를 다시 학습하지 않습니다",
-    "search_widths": "너비를 직접 설정했습니다. 바뀐 그룹 수: {groups}",
+    "search_widths": "너비를 설정했습니다. 바뀐 그룹 수: {groups} (가중치는 이 네트워크의 것 그대로입니다)",
     "search_widths_locked": "잠겨 있어 그대로 둡니다: {names}",
     "search_widths_clipped": "가능한 가장 가까운 너비로 맞췄습니다: {names}",
     # ---- trade-off ----
@@ -448,7 +450,9 @@ TABLE = {
     "chain_seconds": "{seconds}초",
     "chain_minutes": "{minutes}분",
     "chain_cost": "{epochs}에포크, {time}",
-    "chain_cost_help": "이 탐색의 비용은 원래 네트워크를 {epochs}에포크 학습하는 것과 같고(순전파 MACs), {time} 걸렸습니다",
+    "chain_cost_help": (
+        "이 탐색의 비용은 원래 네트워크를 {epochs}에포크 학습하는 것과 같고(순전파 MACs), {time} 걸렸습니다"
+    ),
     "chain_play_help": "탐색을 첫 단계부터 마지막까지 재생합니다",
     "chain_pause": "일시 정지",
     "chain_slider": "탐색 단계",
@@ -462,7 +466,8 @@ TABLE = {
     "chain_bars": "막대에 표시",
     "chain_bars_help": "켜 두면 고른 단계과 끌어 바꾼 값의 기대 너비(반올림)가 막대에 나타납니다",
     "chain_use": "너비 사용",
-    "chain_use_help": "탐색이 찾은 너비를 모든 막대에 적용합니다",
+    "chain_use_help": "탐색이 찾은 너비를 이 네트워크에 적용합니다. 가중치는 그대로 위의 순위로 잘리고, "
+    "이 너비들을 위해 학습한 가중치는 슈퍼넷에 있습니다",
     "chain_supernet": "슈퍼넷 열기",
     "chain_supernet_help": "탐색으로 학습된 네트워크를 대신 엽니다. 실행 취소로 돌아옵니다",
     "chain_widths": "부분집합 {subsets}가지 대신 너비 {widths}가지",
@@ -476,7 +481,10 @@ TABLE = {
     "chain_p_value_help": "전이 확률: 앞 단계이 남을 때 이 단계도 남을 확률입니다. 점을 끌어도 됩니다",
     "chain_reset": "되돌리기",
     "chain_reset_help": "이 레이어의 체인을 탐색 결과대로 되돌립니다",
-    "chain_empty": "DMCP는 모든 너비에 쓰이는 네트워크 하나와 레이어마다 마르코프 체인을 학습합니다. 체인은 기대 비용이 목표에 맞을 때까지 움직입니다.",
+    "chain_empty": (
+        "DMCP는 모든 너비에 쓰이는 네트워크 하나와 레이어마다 마르코프 체인을 학습합니다. "
+        "체인은 기대 비용이 목표에 맞을 때까지 움직입니다."
+    ),
     "chain_empty_refused": "DMCP는 모든 너비에 쓰이는 네트워크 하나와 레이어마다 마르코프 체인을 학습합니다. {reason}",
     "chain_next": "점을 끌거나 ‘탐색…’을 누르세요",
     "chain_next_refused": "점을 끌어 보세요",

@@ -1,11 +1,14 @@
-"""A joint step of DMCP written by hand for one small residual network, in plain torch.
+"""DMCP written by hand for one small residual network, in plain torch.
 
 An oracle for `explorer.search`, and its rival in `benchmarks/search_against_loop.py`: each weight is sliced with two
 numbers, and gates are multiplied in behind each batch norm.
 """
 
+import copy
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +17,7 @@ from torch.nn.functional import batch_norm, conv2d, cross_entropy, kl_div, linea
 
 import explorer
 from explorer.chains import DIVISIONS, steps_of
-from explorer.data import Data, Images, identity
+from explorer.data import Data, Images
 from explorer.methods import METHODS
 from explorer.methods.dmcp import DMCPSettings
 from explorer.methods.road import Subject
@@ -72,10 +75,15 @@ def convolved(x: Tensor, conv: nn.Conv2d, width: int) -> Tensor:
 
 
 class Loop:
-    """The joint phase for `ThreeStages`. Widths and gates are by the name of the layer that a chain belongs to."""
+    """A search of `of` steps on `ThreeStages`, the chains still for the first `warm` of them.
 
-    def __init__(self, model: ThreeStages, target: float, strength: float, alpha: float) -> None:
-        self.model, self.target, self.strength = model, target, strength
+    Widths and gates are by the name of the layer that a chain belongs to. `norms`: the total norm of the weights'
+    gradients at every step, before it was clipped.
+    """
+
+    def __init__(self, model: ThreeStages, settings: DMCPSettings, warm: int, of: int) -> None:
+        self.model, self.settings, self.warm, self.of = model, settings, warm, of
+        self.norms: list[float] = []
         self.full = {"stem": WIDTHS[0]}
         for place, width in enumerate(WIDTHS):
             self.full[f"stages.{place}.conv1"] = width
@@ -84,12 +92,22 @@ class Loop:
         self.steps = {name: steps_of(width, DIVISIONS) for name, width in self.full.items()}
         self.least = {name: least for name, (least, _, _) in self.steps.items()}
         self.alphas = {
-            name: torch.full((states,), alpha, dtype=torch.float64, requires_grad=True)
+            name: torch.full((states,), settings.alpha, dtype=torch.float64, requires_grad=True)
             for name, (_, _, states) in self.steps.items()
         }
-        weights = list(model.parameters())
-        self.sgd = torch.optim.SGD(weights, lr=STILL, momentum=MOMENTUM, nesterov=True)
-        self.adam = torch.optim.Adam(self.alphas.values(), lr=STILL, betas=BETAS)
+        layers = [each for each in model.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+        norms = [each for each in model.modules() if isinstance(each, nn.BatchNorm2d)]
+        still = [*(each.weight for each in norms), *(each.bias for each in norms), model.classifier.bias]
+        self.sgd = torch.optim.SGD(
+            [
+                {"params": [each.weight for each in layers], "weight_decay": settings.weight_decay},
+                {"params": still, "weight_decay": 0.0},
+            ],
+            lr=settings.rate,
+            momentum=MOMENTUM,
+            nesterov=True,
+        )
+        self.adam = torch.optim.Adam(self.alphas.values(), lr=settings.alpha_rate, betas=BETAS)
         self.dense = float(self.macs({name: torch.tensor(float(c)) for name, c in self.full.items()}))
 
     def logits(self, x: Tensor, widths: Mapping[str, int], gates: Mapping[str, Tensor] | None) -> Tensor:
@@ -125,7 +143,21 @@ class Loop:
             total = total + 9 * (before * inner + inner * outer) * side**2
         return total + 10 * outer
 
-    def step(self, x: Tensor, labels: Tensor, drawn: list[dict[str, int]]) -> dict[str, float]:
+    def rate(self, number: int) -> float:
+        """Of the weights: up from 0 in the first 20th of the search, then along a cosine down to a tenth."""
+        done = (number + 1) / (self.of + 1)
+        if done < 1 / 20:
+            return self.settings.rate * 20 * done
+        return self.settings.rate * (0.55 + 0.45 * math.cos(math.pi * (20 * done - 1) / 19))
+
+    def alpha_rate(self, number: int) -> float:
+        """Of the chains: along a cosine down to a tenth, from where they begin to learn."""
+        done = (number - self.warm) / (self.of - self.warm)
+        return self.settings.alpha_rate * (0.55 + 0.45 * math.cos(math.pi * done))
+
+    def step(self, number: int, x: Tensor, labels: Tensor, drawn: list[dict[str, int]]) -> dict[str, float]:
+        for group in self.sgd.param_groups:
+            group["lr"] = self.rate(number)
         self.sgd.zero_grad()
         logits = self.logits(x, self.full, None)
         loss = cross_entropy(logits, labels)
@@ -135,53 +167,58 @@ class Loop:
             away = kl_div(self.logits(x, widths, None).log_softmax(1), teacher, reduction="batchmean")
             away.backward()
             apart.append(away.item())
-        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        self.norms.append(nn.utils.clip_grad_norm_(self.model.parameters(), CLIP).item())
         self.sgd.step()
+        losses = {"full": loss.item(), "sub": float(np.mean(apart))}
+        return losses if number < self.warm else losses | self.chain_step(number, x, labels)
 
+    def chain_step(self, number: int, x: Tensor, labels: Tensor) -> dict[str, float]:
         gates, expected = {}, {}
         for name, (least, step, _) in self.steps.items():
             retention = logsigmoid(self.alphas[name]).cumsum(0).exp()
             expected[name] = least + step * retention.sum()
-            units = torch.cat([torch.ones(least), retention.float().repeat_interleave(step)])
-            gates[name] = units.view(1, -1, 1, 1)
+            units = torch.cat([torch.ones(least), retention.repeat_interleave(step)])
+            gates[name] = units.view(1, -1, 1, 1).to(x.dtype)
         task = cross_entropy(self.logits(x, self.full, gates), labels)
-        cost = torch.log(self.macs(expected) / self.dense / self.target) ** 2
+        cost = torch.log(self.macs(expected) / self.dense / self.settings.target) ** 2
         alphas = list(self.alphas.values())
-        found = torch.autograd.grad(task + self.strength * cost, alphas)
+        found = torch.autograd.grad(task + self.settings.strength * cost, alphas)
         for alpha, gradient in zip(alphas, found, strict=True):
             alpha.grad = gradient
+        self.adam.param_groups[0]["lr"] = self.alpha_rate(number)
         self.adam.step()
-        return {"full": loss.item(), "sub": float(np.mean(apart)), "chains": task.item(), "cost": cost.item()}
+        return {"chains": task.item(), "cost": cost.item()}
 
 
 # ---- beside the method ------------------------------------------------------------------------------------
 
 
-def network_of(count: int) -> explorer.Network:
+def network_of(count: int, dtype: torch.dtype = torch.float32) -> explorer.Network:
     """`ThreeStages` with so many images of noise; the same every time."""
     made = torch.Generator().manual_seed(0)
-    images = Images(torch.randn(count, 1, 28, 28, generator=made), torch.arange(count) % 10, identity)
+    pixels, labels = torch.randn(count, 1, 28, 28, generator=made), torch.arange(count) % 10
+    images = Images(pixels, labels, partial(Tensor.to, dtype=dtype))
     data = Data("noise", tuple("0123456789"), train=images, explore=images.subset(16), final=None)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = ThreeStages()
+        model = ThreeStages().to(dtype)
     return explorer.load(model, data=data)
 
 
 class Beside:
-    """The method's run and the loop on the same weights, with rates so small that these stay together."""
+    """The method's run and the loop on the same weights. With other settings than the rates given here, which keep
+    these weights as they are, the two stay together in float64 only, and if no step is left out."""
 
-    def __init__(self, count: int, batch: int) -> None:
-        network = network_of(count)
+    def __init__(self, count: int, batch: int, dtype: torch.dtype = torch.float32, **settings: Any) -> None:
+        network = network_of(count, dtype)
         graph = explorer.trace(network.model, network.example)
-        settings = DMCPSettings(
-            warm_up=0, batch=batch, rate=STILL, alpha_rate=STILL, weight_decay=0.0, strength=2.0
-        )
-        self.run = METHODS["dmcp"].begin(Subject(network, graph, network.data.train), settings)
+        still = {"warm_up": 0, "rate": STILL, "alpha_rate": STILL, "weight_decay": 0.0, "strength": 2.0}
+        chosen = DMCPSettings(**{**still, **settings, "batch": batch})
+        self.run = METHODS["dmcp"].begin(Subject(network, graph, network.data.train), chosen)
         self.images = network.data.train
-        model = ThreeStages()
-        model.load_state_dict(network.model.state_dict())
-        self.loop = Loop(model, settings.target, settings.strength, settings.alpha)
+        model = copy.deepcopy(network.model)
+        model.train()
+        self.loop = Loop(model, chosen, chosen.warm_up * self.run.per_epoch, self.run.of)
         assert self.loop.dense == explorer.cost(graph).macs
         self.groups = [chain.group for chain in self.run.look(0, {}, TrainingCost()).chains]
 
@@ -191,5 +228,5 @@ class Beside:
         """Step `number` of the method and of the loop, on the images and widths that the method will draw."""
         rows = self.run._rows(number, self.run._weights)
         drawn = [dict(zip(self.groups, widths.tolist(), strict=True)) for widths in self.run._drawn(number)]
-        by_hand = partial(self.loop.step, self.images.inputs(rows), self.images.labels[rows], drawn)
-        return lambda: self.run.step(number).losses, by_hand
+        x, labels = self.images.inputs(rows), self.images.labels[rows]
+        return lambda: self.run.step(number).losses, partial(self.loop.step, number, x, labels, drawn)

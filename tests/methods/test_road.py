@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from torch import nn
 
 import explorer
 from explorer.data import Images, identity
-from explorer.methods import METHODS, events, search, search_key
-from explorer.methods.road import BrokeDown, Event, Snapshot
+from explorer.methods import METHODS, events, road, search, search_key
+from explorer.methods.road import FRAMES, BrokeDown, Event, Snapshot, Told, steps
 from tests.evaluate.toys import Toy, fingerprint, images_of
 from tests.methods.searches import QUICK, graph_of, toy_network
 
@@ -45,13 +47,6 @@ def test_every_step_is_told(network: explorer.Network) -> None:
     assert [run.ended for run in runs] == [False] * (len(runs) - 1) + [True]
     assert set(told[3].losses) == {"full", "sub"}
     assert set(told[7].losses) == {"full", "sub", "chains", "cost"}
-
-
-def test_the_cost_is_that_of_the_forwards(network: explorer.Network) -> None:
-    """A warm-up step: the full, the least and two drawn networks; none costs more than the full one."""
-    told = list(itertools.islice(events(network, graph_of(network), **QUICK), 2))
-    dense = explorer.cost(graph_of(network)).macs
-    assert 16 * dense < told[1].training.macs < 16 * 4 * dense
 
 
 def alphas_of(event: Event) -> np.ndarray:
@@ -149,13 +144,109 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_former(
 def test_a_loss_that_is_not_finite_keeps_the_last_sound_snapshot() -> None:
     network = toy_network()
     told: list[Event] = []
-    steps = events(network, graph_of(network), **{**QUICK, "rate": 1e12, "warm_up": 3})
+    search_to_come = events(network, graph_of(network), **{**QUICK, "rate": 1e12, "warm_up": 3})
     with pytest.raises(BrokeDown, match=r"broke down after step \d+ of .* Try a lower rate") as caught:
-        told.extend(steps)
+        told.extend(search_to_come)
     kept = [event.snapshot for event in told if event.snapshot]
     assert caught.value.snapshot is (kept[-1] if kept else None)
-    for snapshot in kept:
-        assert all(torch.isfinite(each).all() for each in snapshot.content["weights"].values())
+
+
+class Scripted:
+    """A run without a network: six steps, two an epoch, that take half the seconds that are planned for them.
+
+    `breaks`: the step that breaks down; `unsound`: after so many steps there is nothing sound to snapshot.
+    """
+
+    per_epoch, epoch_macs = 2, 100
+
+    def __init__(self, breaks: int | None = None, unsound: int | None = None, of: int = 6) -> None:
+        self.of, self.breaks, self.unsound = of, breaks, unsound
+        self.seconds, self.done, self.looks = 0.0, 0, 0
+
+    def planned(self, number: int) -> float:
+        return 1 if number < 4 else 3
+
+    def step(self, number: int) -> Told:
+        if number == self.breaks:
+            raise BrokeDown("the loss is nan.")
+        self.seconds += self.planned(number) / 2
+        self.done = number + 1
+        return Told("search", {"full": 1.0}, 10)
+
+    def content(self) -> dict[str, Any]:
+        if self.done == self.unsound:
+            raise BrokeDown("the weights are no longer finite numbers.")
+        return {"done": self.done}
+
+    def look(self, *_: object) -> None:
+        self.looks += 1
+
+    def finish(self, _training: object) -> tuple[None, None, None]:
+        return None, None, None
+
+    def told(
+        self, done: int = 0, seconds: float = 0.0, stop: int = -1, last: Snapshot | None = None
+    ) -> Iterator[Event]:
+        """The road's events from step `done`, which took `seconds`; stopped at step `stop`."""
+        run: Any = self
+        self.done = done
+        return steps("scripted", run, "key", done, seconds, 0, lambda: self.done == stop, last)
+
+
+@pytest.mark.parametrize("done", [0, 4])
+def test_what_is_left_is_told_from_what_it_took_so_far(monkeypatch: pytest.MonkeyPatch, done: int) -> None:
+    """In proportion to what the steps are planned to take, whether or not the first ones were done before a stop."""
+    run = Scripted()
+    monkeypatch.setattr(road, "time", SimpleNamespace(perf_counter=lambda: run.seconds))
+    told = []
+    for event in run.told(done, seconds=done / 2):
+        told.append((event.step, event.training.seconds, event.seconds_left))
+        run.seconds += 100  # what is done with an event is no part of the training
+    by_hand = [(1, 0.5, 4.5), (2, 1, 4), (3, 1.5, 3.5), (4, 2, 3), (5, 3.5, 1.5), (6, 5, 0), (6, 5, 0)]
+    assert told == ([(0, 0, None), *by_hand] if not done else by_hand[4:])
+
+
+def test_a_long_run_has_few_frames_and_a_snapshot_per_epoch() -> None:
+    run = Scripted(of=1001)
+    snapshots = [event.snapshot.step for event in run.told() if event.snapshot]
+    assert snapshots == list(range(2, 1001, 2))
+    assert FRAMES - 10 <= run.looks <= FRAMES + 2
+
+
+@pytest.mark.parametrize(
+    ("breakage", "stop", "kept"),
+    [
+        ({"breaks": 1}, -1, 0),
+        ({"breaks": 2}, -1, 2),
+        ({"breaks": 3}, -1, 2),
+        ({"breaks": 5}, -1, 4),
+        ({"unsound": 2}, -1, 0),
+        ({"unsound": 4}, -1, 2),
+        ({"unsound": 1}, 1, 0),
+        ({"unsound": 5}, 5, 4),
+    ],
+    ids=str,
+)
+def test_what_breaks_down_carries_the_last_sound_snapshot(
+    breakage: dict[str, int], stop: int, kept: int
+) -> None:
+    """A step, the snapshot at an epoch's end, or the one at a stop; `kept` is the step of the last sound one."""
+    told: list[Event] = []
+    with pytest.raises(BrokeDown, match=f"Its first {kept} steps" if kept else "finite|nan") as caught:
+        told.extend(Scripted(**breakage).told(stop=stop))
+    snapshots = [event.snapshot for event in told if event.snapshot]
+    assert [snapshot.step for snapshot in snapshots] == list(range(2, kept + 1, 2))
+    assert caught.value.snapshot is (snapshots[-1] if kept else None)
+
+
+@pytest.mark.parametrize(("breakage", "stop"), [({"breaks": 4}, -1), ({"unsound": 5}, 5)], ids=str)
+def test_what_breaks_down_soon_after_it_was_resumed_carries_what_it_was_resumed_from(
+    breakage: dict[str, int], stop: int
+) -> None:
+    resumed = Snapshot("scripted", "key", 4, 6, 2.0, 40, {})
+    with pytest.raises(BrokeDown, match="Its first 4 steps are kept") as caught:
+        list(Scripted(**breakage).told(4, 2.0, stop, resumed))
+    assert caught.value.snapshot is resumed
 
 
 def test_an_interrupt_keeps_the_checkpoint_and_the_next_call_goes_on(
@@ -169,9 +260,9 @@ def test_an_interrupt_keeps_the_checkpoint_and_the_next_call_goes_on(
 
     with pytest.raises(explorer.Interrupted, match="keeps its first 4 of 12 steps"):
         search(network, progress=interrupt, checkpoint=file, **QUICK)
-    steps: list[int] = []
-    found = search(network, progress=lambda event: steps.append(event.step), checkpoint=file, **QUICK)
-    assert steps[0] == 5
+    reached: list[int] = []
+    found = search(network, progress=lambda event: reached.append(event.step), checkpoint=file, **QUICK)
+    assert reached[0] == 5
     assert not file.exists()
     assert found.plan == search(network, **QUICK).plan
 

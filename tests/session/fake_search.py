@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from explorer.errors import BadInput
 from explorer.methods import search_key
 from explorer.methods.road import BrokeDown, Event, Found, Snapshot
 from explorer.methods.structure import prefix_plan
@@ -21,11 +22,12 @@ class FakeRoad:
     """In place of `explorer.methods.events`: `of` steps with a snapshot after every `epoch` of them.
 
     It stands before every step until `let` allows it, and only then looks whether it is to stop. At step `breaks`
-    it breaks down. What it finds is `supernet`; None: the network itself.
+    it breaks down; if it `refuses`, no snapshot fits. What it finds is `supernet`; None: the network itself.
     """
 
     def __init__(self, of: int = 6, epoch: int = 2, breaks: int = 0) -> None:
         self.of, self.epoch, self.breaks = of, epoch, breaks
+        self.refuses = False
         self.supernet: nn.Module | None = None
         self.begun: list[tuple[int, dict[str, object]]] = []  # (first step, settings) of every start
         self._allowed, self._changed = 0, threading.Condition()
@@ -51,6 +53,8 @@ class FakeRoad:
         **settings: object,
     ) -> Iterator[Event]:
         self.begun.append((resume.step if resume else 0, settings))
+        if resume is not None and self.refuses:
+            raise BadInput("The snapshot does not fit.")
         key = search_key(network, graph, method, **settings)
         return self._steps(graph, method, key, network.model, resume, stop)
 
@@ -63,12 +67,14 @@ class FakeRoad:
         last: Snapshot | None,
         stop: Callable[[], bool],
     ) -> Iterator[Event]:
-        done = last.step if last else 0
+        first = done = last.step if last else 0
 
         def event() -> Event:
+            cost = TrainingCost(float(done), done)
+            if done == first:  # as the road itself: there was no step to tell of
+                return Event(done, self.of, "", {}, cost, None)
             run = example_run(graph, ended=False)
-            losses = {"full": 1.0 / (1 + done)}
-            return Event(done, self.of, "search", losses, TrainingCost(float(done), done), 1.0, run=run)
+            return Event(done, self.of, "search", {"full": 1.0 / (1 + done)}, cost, 1.0, run=run)
 
         def snapshot() -> Snapshot:
             return Snapshot(method, key, done, self.of, float(done), done, {"step": done})

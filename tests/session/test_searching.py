@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -15,18 +16,15 @@ import explorer
 from explorer.errors import BadInput, ExplorerError, Interrupted, UnknownName
 from explorer.methods import events
 from explorer.methods.road import Snapshot
+from explorer.records import Search, TrainingCost
 from explorer.session import Session
-from explorer.session.search_files import KEPT, SearchFiles
+from explorer.session.search_files import SearchFiles
 from explorer.session.searching import SearchDesk
 from explorer.values import Recovery
 from tests.session.conftest import WAIT, residual, tiny_data, until
 from tests.session.fake_search import FakeRoad
 
 REAL = {"warm_up": 1, "epochs": 1, "batch": 32, "target": 0.6}
-
-
-def snapshot(key: str, step: int = 2) -> Snapshot:
-    return Snapshot("dmcp", key, step, 6, 1.0, 1, {"step": step})
 
 
 def running_at(step):
@@ -98,6 +96,31 @@ def test_a_real_search_comes_to_what_the_road_comes_to_however_it_was_stopped(se
     again.close()
 
 
+def test_a_report_cannot_be_changed():
+    losses = {"full": 1.0}
+    search = Search("dmcp", {"seed": 0}, "running", 1, 6, "search", losses, None, TrainingCost(), None)
+    losses["full"] = 2.0
+    assert search.losses == {"full": 1.0}
+    for mapping in (search.losses, search.settings):
+        with pytest.raises(TypeError):
+            mapping["seed"] = 1
+
+
+def test_who_interrupts_a_start_finds_a_search_that_runs(session, road):
+    def interrupt(_change):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    session.observe(interrupt, "search")
+    with pytest.raises(KeyboardInterrupt):
+        session.start_search()
+    session.unobserve(interrupt, "search")
+    assert session.search.state == "running"
+    road.let()
+    assert session.wait(WAIT)
+    assert session.search.state == "ready"
+
+
 # ---- stop, resume, drop -------------------------------------------------------------------------------------
 
 
@@ -113,7 +136,8 @@ def test_what_is_stopped_goes_on_and_its_file_goes_at_the_end(session, road, sea
     assert session.status.key == "search_stopped"
     assert len(list(search_cache.iterdir())) == 1
     session.resume_search()
-    until(session, running_at(3))
+    road.let(1)
+    until(session, running_at(4))
     assert session.status.key == "search_resumed"
     road.let()
     assert session.wait(WAIT)
@@ -123,12 +147,31 @@ def test_what_is_stopped_goes_on_and_its_file_goes_at_the_end(session, road, sea
     assert list(search_cache.iterdir()) == []
 
 
+def test_a_search_that_is_stopped_before_its_next_step_tells_what_it_told_before(session, road):
+    session.start_search()
+    road.let(3)
+    until(session, running_at(3))
+    session.stop_search()
+    road.let(1)
+    assert session._search_desk.idle(WAIT)
+    before = session.search
+    session.resume_search()
+    assert (session.search.state, session.search.resumable) == ("running", False)
+    session.stop_search()
+    road.let(1)
+    assert session._search_desk.idle(WAIT)
+    search = session.search
+    assert (search.state, search.step, search.phase) == ("stopped", 3, "search")
+    assert search.losses == before.losses == {"full": 1 / 4}
+    assert search.run is before.run
+
+
 def test_a_new_session_goes_on_where_a_closed_one_was(session, road, search_cache):
     session.start_search(seed=3)
     road.let(3)
     until(session, running_at(3))
     carried = session.carried
-    assert (carried.search.state, carried.snapshot.step) == ("stopped", 2)
+    assert (carried.search.state, carried.job.snapshot.step) == ("stopped", 2)
     session.close()
     road.let(1)
     session._search_desk._worker._thread.join(WAIT)
@@ -153,15 +196,14 @@ def test_a_session_goes_on_with_what_it_was_given_or_with_the_file_if_that_is_fa
     road.let(1)
     assert session._search_desk.idle(WAIT)
     road.let()
-    (kept,) = session._search_desk._files.folder.iterdir()
-    for begun in (3, 2):
+    SearchFiles().save(replace(carried.job.snapshot, step=5))
+    for begun in (5, 3):
         again = Session(session.network, carried=carried)
         assert again.search.state == "stopped"
         again.resume_search()
         assert again.wait(WAIT)
         assert road.begun[-1][0] == begun
         again.close()
-        assert not kept.exists()
 
 
 def test_without_a_folder_to_write_to_it_goes_on_and_says_so_once(session, road, tmp_path):
@@ -338,30 +380,3 @@ def test_no_training_begins_while_a_search_runs(session, road):
     assert session.request.recovery == Recovery(bn=True)
     road.let()
     assert session.wait(WAIT)
-
-
-# ---- files --------------------------------------------------------------------------------------------------
-
-
-def test_the_searches_written_to_last_are_kept(tmp_path):
-    files = SearchFiles(tmp_path / "new")
-    for number in range(KEPT):
-        files.save(snapshot(f"key{number}"))
-        os.utime(tmp_path / "new" / f"key{number}.pt", (number, number))
-    files.save(snapshot("key0", step=4))
-    files.save(snapshot("one more"))
-    assert files.load("key1") is None
-    assert files.load("key0").step == 4
-    assert len(list((tmp_path / "new").iterdir())) == KEPT
-    files.remove("key0")
-    files.remove("key0")
-    assert files.load("key0") is None
-
-
-def test_a_file_that_is_no_snapshot_or_another_search_is_none(tmp_path):
-    files = SearchFiles(tmp_path)
-    files.save(snapshot("other"))
-    (tmp_path / "other.pt").rename(tmp_path / "key.pt")
-    assert files.load("key") is None
-    (tmp_path / "key.pt").write_bytes(b"no snapshot")
-    assert files.load("key") is None
