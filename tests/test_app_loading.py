@@ -48,8 +48,9 @@ def test_the_last_network_is_freed_with_its_threads_and_widgets(dashboard):
     session = dashboard.session
     left = [weakref.ref(each) for each in (session, session.network.model, dashboard._board.bars)]
     widgets, threads = set(open_widgets), set(threading.enumerate())
-    workers = [part._thread for part in (session._worker, session._desk._worker)]
-    del session
+    desks = session._desk, session._search_desk, session._sweeps
+    workers = [part._thread for part in (session._worker, *(desk._worker for desk in desks))]
+    del session, desks
     dashboard.load(wide(), example=EXAMPLE)
     assert len(set(open_widgets) - widgets) > 50
     assert len(open_widgets) < 1.2 * len(widgets)

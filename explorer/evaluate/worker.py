@@ -4,16 +4,20 @@ A slider submits far more jobs than can be worked. Cancelling each at once would
 finishing each would lag behind. So a job is left alone until it has published one result, and then gives way.
 """
 
+import atexit
 import logging
 import threading
+import time
+import weakref
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from explorer.errors import ExplorerError, Interrupted
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
+PARTING = 10.0  # seconds that a program's end waits for the work that is being done
 
 
 class Superseded(Interrupted):
@@ -51,6 +55,7 @@ class LatestWins(Generic[Job, Result]):
         self._run: _Run | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="explorer-worker", daemon=True)
+        _alive.add(self)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
@@ -123,3 +128,17 @@ class LatestWins(Generic[Job, Result]):
                 self._failed(job, error)
             except BaseException:
                 log.exception("The handler of a failed job failed itself")
+
+
+_alive: "weakref.WeakSet[LatestWins[Any, Any]]" = weakref.WeakSet()
+
+
+@atexit.register
+def _part() -> None:
+    """End all threads with the program: one that is inside torch when Python goes would take the process down."""
+    until = time.monotonic() + PARTING
+    workers = list(_alive)
+    for worker in workers:
+        worker.close()
+    for worker in workers:
+        worker._thread.join(max(0.0, until - time.monotonic()))

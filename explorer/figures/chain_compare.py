@@ -27,6 +27,7 @@ NAME, SHARE, SHARED, STRIP, MEAN = 0.0, 0.235, 0.37, (0.42, 0.87), 1.0  # column
 EDGE = 0.012  # of a strip that holds no mark
 PIXELS = 430.0
 TALL = 4.5  # half the height of a mean's tick
+DOT = 7.0  # pixels of a seed's mark
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def pages(comparisons: Sequence[Comparison]) -> tuple[tuple[Comparison, ...], ..
 def columns(comparisons: Sequence[Comparison], strings: Strings, message: str = "") -> dict[str, Columns]:
     """The tables of the view for one of `pages`; `message` stands where there is none.
 
-    "rules": a line between blocks; "seeds", "means", "zero" and "interval" are marks; "labels" are texts.
+    "rules": a line between blocks; "seeds", "means", "zero" and "interval" are marks; "labels" are texts; "helps"
+    are the places that explain themselves.
     """
     tables = empty(_COLUMNS)
     if not comparisons:
@@ -89,10 +91,16 @@ def _draw(tables: dict[str, Columns], block: _Block, y: Sequence[float], strings
             _text(tables, x, y[1], strings(f"chain_compare_head_{key}"), "right", "soft")
     if retrained:
         seeds = strings("chain_compare_head_seeds", seeds=retrained)
-        _text(tables, STRIP[0], y[1], seeds, "left", "soft")
+        _text(tables, sum(STRIP) / 2, y[1], seeds, "center", "soft")
     low, high = _range(block)
+    if retrained:
+        _text(tables, STRIP[0], y[1], f"{100 * low:.1f}", "left", "soft")
+        _text(tables, STRIP[1], y[1], f"{100 * high:.1f}", "right", "soft")
+    pitch = y[0] - y[1]
+    shared = {"left": SHARE, "right": SHARED, "bottom": y[4] - pitch / 2, "top": y[1] + pitch / 2}
+    _append(tables["helps"], {**shared, "hover": strings("chain_compare_shared_is")})
     for contender, height in ((block.dmcp, y[2]), (block.uniform, y[3])):
-        _row(tables, contender, height, low, high, strings)
+        _row(tables, contender, height, pitch, low, high, strings)
     _difference(tables, block, y[2:5], low, high, strings)
     _text(tables, NAME, y[5], verdict(block.comparison, strings), "left", "ink")
     if len(y) > 6:
@@ -121,8 +129,29 @@ def _x(accuracy: float, low: float, high: float) -> float:
     return start + (end - start) * (accuracy - low) / (high - low)
 
 
+def _stacked(x: Sequence[float], pitch: float) -> list[float]:
+    """How far each mark stands above its line: marks that would hide one another are stacked within the pitch."""
+    off = [0.0] * len(x)
+    order = sorted(range(len(x)), key=lambda place: x[place])
+    stack: list[int] = []
+    for place in order:
+        if stack and (x[place] - x[stack[-1]]) * PIXELS >= DOT:
+            stack = []
+        stack.append(place)
+        step = min(DOT, pitch / len(stack))
+        for level, member in enumerate(stack):
+            off[member] = step * (level - (len(stack) - 1) / 2)
+    return off
+
+
 def _row(
-    tables: dict[str, Columns], who: Contender, y: float, low: float, high: float, strings: Strings
+    tables: dict[str, Columns],
+    who: Contender,
+    y: float,
+    pitch: float,
+    low: float,
+    high: float,
+    strings: Strings,
 ) -> None:
     role = "kept" if who.name == "dmcp" else "ink"
     name = strings(f"chain_compare_{who.name}")
@@ -133,8 +162,11 @@ def _row(
         return
     _append(tables["lines"], {"y": y})
     mean = _mean(who)
+    places = [_x(accuracy, low, high) for accuracy in who.retrained]
+    above = _stacked(places, pitch)
     for seed, accuracy in enumerate(who.retrained, start=1):
-        entry: dict[str, object] = {"x": _x(accuracy, low, high), "y": y, "own": float(role == "kept")}
+        at = {"x": places[seed - 1], "y": y + above[seed - 1]}
+        entry: dict[str, object] = {**at, "own": float(role == "kept")}
         entry["hover"] = strings(
             "chain_compare_hover", name=name, seed=seed, accuracy=f"{100 * accuracy:.2f}"
         )
@@ -249,6 +281,7 @@ _COLUMNS: dict[str, Sequence[str]] = {
     "seeds": ("x", "y", "own", "hover"),
     "means": ("x", "low", "high"),
     "interval": ("x", "y", "left", "right", "hover"),
+    "helps": ("left", "right", "bottom", "top", "hover"),
     "labels": ("x", "y", "align", *_ROLES),
 }
 _HOVER = """<div style="font: {size}px sans-serif; max-width: {wide}px; color: #1f2933">@hover</div>"""
@@ -265,8 +298,10 @@ def build(scale: float = 1.0) -> View:
     zero = chart.segment(x0="x", x1="x", y0="low", y1="high", line_dash=[4, 3], source=data["zero"])
     paint(zero.glyph, line_color="soft")
     marks = {"x": "x", "y": "y", "source": data["seeds"]}
-    seeds = chart.scatter(fill_alpha="own", size=8 * scale, line_width=1.5, **marks)
+    seeds = chart.scatter(fill_alpha="own", size=DOT * scale, line_width=1.5, **marks)
     paint(seeds.glyph, fill_color="kept", line_color="kept")
+    sides = {name: name for name in ("left", "right", "bottom", "top")}
+    helps = chart.quad(fill_alpha=0, line_alpha=0, source=data["helps"], **sides)
     mean = chart.segment(x0="x", x1="x", y0="low", y1="high", line_width=2.5, source=data["means"])
     paint(mean.glyph, line_color="ink")
     whisker = chart.segment(x0="left", x1="right", y0="y", y1="y", line_width=2.5, source=data["interval"])
@@ -281,5 +316,5 @@ def build(scale: float = 1.0) -> View:
         )
         paint(text.glyph, text_color="ink" if role == "bold" else role)
     hover = _HOVER.format(size=round(13 * scale), wide=round(260 * scale))
-    chart.add_tools(HoverTool(renderers=[seeds, middle], tooltips=hover))
+    chart.add_tools(HoverTool(renderers=[seeds, middle, helps], tooltips=hover))
     return View(chart, data)

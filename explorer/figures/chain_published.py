@@ -108,10 +108,10 @@ def table_html(strings: Strings, results: Sequence[Result] = RESULTS) -> str:
     marks = dict(zip(caveats, _MARKS, strict=False))
     keys = ("network", "macs", *BY)
     head = "".join(f'<th scope="col">{escape(strings(f"chain_published_{key}"))}</th>' for key in keys)
-    rows = "".join(_rows(results, marks))
-    notes = [
-        f"<sup>{mark}</sup> {escape(strings(f'chain_published_caveat_{c}'))}" for c, mark in marks.items()
-    ]
+    words = {caveat: escape(strings(f"chain_published_caveat_{caveat}")) for caveat in caveats}
+    notes = [f"<sup>{mark}</sup> {words[caveat]}" for caveat, mark in marks.items()]
+    titled = {caveat: f'<sup title="{words[caveat]}">{mark}</sup>' for caveat, mark in marks.items()}
+    rows = "".join(_rows(results, titled))
     used = dict.fromkeys(result.source for result in results)
     named = "; ".join(strings(f"chain_published_source_{key}", address=SOURCES[key]) for key in used)
     region = escape(strings("chain_published_region"))
@@ -124,6 +124,7 @@ def table_html(strings: Strings, results: Sequence[Result] = RESULTS) -> str:
 
 
 def _rows(results: Sequence[Result], marks: dict[str, str]) -> Iterator[str]:
+    """The table's rows; `marks` is HTML by caveat."""
     networks = list(dict.fromkeys(result.network for result in results))
     order = sorted(results, key=lambda result: (networks.index(result.network), -_millions(result.budget)))
     before = ""
@@ -139,7 +140,7 @@ def _rows(results: Sequence[Result], marks: dict[str, str]) -> Iterator[str]:
 def _cell(results: Sequence[Result], marks: dict[str, str]) -> str:
     parts: list[str] = []
     for result in results:
-        mark = f"<sup>{marks[result.caveat]}</sup>" if result.caveat else ""
+        mark = marks[result.caveat] if result.caveat else ""
         macs = "" if _near(result) else f" <small>{short(result.macs)}</small>"
         value = f"{result.top1:.1f}{mark}"
         parts.append(f"<b>{value}</b>{macs}" if result.by == "dmcp" and not parts else f"{value}{macs}")

@@ -15,7 +15,7 @@ from explorer.panels.chain_fields import TransitionFields
 from explorer.panels.chain_order_work import OrderWork
 from explorer.panels.chain_replay import Kind, Player, Replay, untrained
 from explorer.panels.chain_search import SearchControls
-from explorer.panels.chain_title import title_html
+from explorer.panels.chain_title import share_words, title_html
 from explorer.panels.chain_views import REPLAYED, VIEWS, Seen, Sights
 from explorer.panels.summaries import section
 from explorer.panels.words import percent, shown, tag
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 FIGURE_SPACE = "\u2007"  # as wide as a digit
+WHOSE = ("session", "recorded")  # run is shown, where there are both
 NAME_ROOM = 150.0  # pixels of the layer's name
 
 
@@ -49,7 +50,7 @@ class ChainPane(VBox):
         self._lock = (
             threading.RLock()
         )  # of the replay, for which player and person compete; nothing is asked in it
-        self._ships: bool | None = None  # whether there is a recorded supernet; None: not looked yet
+        self._has_supernet: bool | None = None  # whether there is a recorded supernet; None: not looked yet
         self._names = {group.id: group.layers[0] for group in session.graph.prunable}
         self._page = self._started = 0  # of the comparisons; the frame that is played from
         self.binding = binding = Binding(session)
@@ -62,6 +63,7 @@ class ChainPane(VBox):
         super().__init__(self._make_widgets())
         binding.render(self._render, "search", "recorded", "layer", "plan", "current")
         binding.gesture(self.view, "value", self._choose)
+        binding.gesture(self.whose, "value", self._choose)
         binding.gesture(self.slider, "value", self._go)
         binding.gesture(self.bars, "value", lambda _on: self._to_bars())
         for button, act in (
@@ -78,6 +80,10 @@ class ChainPane(VBox):
         say, session = self._strings, self._session
         self.title = HTML().add_class("pe-chain-title")
         self.search = SearchControls(session, say, self.binding.act)
+        self.whose = ToggleButtons(
+            options=[(say(f"chain_whose_{name}"), name) for name in WHOSE],
+            tooltips=[say(f"chain_whose_{name}_help") for name in WHOSE],
+        ).add_class("pe-chain-whose")
         self.view = ToggleButtons(
             options=[(say(f"chain_view_{name}"), name) for name in VIEWS],
             tooltips=[say(f"chain_view_{name}_help") for name in VIEWS],
@@ -101,7 +107,7 @@ class ChainPane(VBox):
         foot = HBox([self.fields, self.expected, self.measure, self.turn, self.use, self.supernet]).add_class(
             "pe-chain-row"
         )
-        top = HBox([self.title, self.search]).add_class("pe-chain-top")
+        top = HBox([self.whose, self.title, self.search]).add_class("pe-chain-top")
         foot.add_class("pe-chain-foot")
         return (
             *(top, self.view, self.note, self.figure, self.empty),
@@ -119,6 +125,8 @@ class ChainPane(VBox):
         """Where the replay stands, after what the session told."""
         session, now = self._session, self._replay
         search, recorded = session.search, session.recorded
+        if recorded is not None and self.whose.value == "recorded":
+            return self._stand("recorded", recorded.run)
         if search is not None and search.run is not None:
             return self._stand("session", search.run)
         if search is not None and search.state == "running" and now is not None:
@@ -149,11 +157,27 @@ class ChainPane(VBox):
         about = settings.alpha, settings.divisions, settings.target
         return untrained(session.network.name, session.graph, *about)
 
+    def _render_whose(self) -> bool:
+        """Whether there is a run of the session and one that ships, so that there is a choice."""
+        search = self._session.search
+        both = search is not None and search.run is not None and self._ships
+        if not both:
+            self.whose.value = "session"  # the next search is seen when it begins
+        shown(self.whose, both)
+        return both
+
+    @property
+    def _ships(self) -> bool:
+        """Whether the recorded run comes with the package, and is none that made this supernet."""
+        return self._session.recorded is not None and bool(self._session.recorded.command)
+
     def _render(self) -> None:
         session, say, search = self._session, self._strings, self._session.search
+        chosen = self._render_whose()
         replay, view = self._follow(), self.view.value
         seen, sight = self._seen(replay), self._sights[view]
-        self.title.value = title_html(say, replay, search, bool(self.search.refusal))
+        told = None if self.whose.value == "recorded" else search
+        self.title.value = title_html(say, replay, told, bool(self.search.refusal), self._ships, chosen)
         self.search.render(search)
         if self.figure.children != sight.widgets:
             self.figure.children = sight.widgets
@@ -229,21 +253,33 @@ class ChainPane(VBox):
             self.expected.value = tag("", say(f"chain_start_{cost}", **words))
             return
         of = f"{replay.run.of:,}"
-        step = f"{replay.step:,}".rjust(
-            len(of), FIGURE_SPACE
-        )  # or the slider's track would change its length
-        words |= {"step": step, "of": of}
+        words |= {"step": f"{replay.step:,}", "of": of}
+        if self._is_held_back(replay):
+            words["latest"] = f"{replay.run.steps[-1]:,}"
+            share = share_words(say, replay.share(self._session.graph), cost)
+            full, about = say("chain_held", share=share, **words), say("chain_held_help")
+            short = say("chain_held_short", **words)
+            self.step.value = tag("pe-chain-full", full, about) + tag("pe-chain-short", short, about)
+            return
+        room = FIGURE_SPACE * (len(of) - len(words["step"]))  # or the slider's track would change its length
         full, short = say(f"chain_step_{cost}", **words), say(f"chain_at_{cost}", **words)
-        self.step.value = tag("pe-chain-full", full) + tag("pe-chain-short", short, full)
+        self.step.value = tag("pe-chain-full", room + full) + tag("pe-chain-short", room + short, full)
+
+    def _is_held_back(self, replay: Replay) -> bool:
+        """Whether a search runs on while a person looks at an earlier frame of it."""
+        search = self._session.search
+        running = search is not None and search.state == "running" and replay.kind == "session"
+        return running and replay.frame < replay.last and not self.player.playing
 
     def _render_foot(self, replay: Replay, view: str, seen: Seen) -> None:
         say, search = self._strings, self._session.search
         place = replay.place(seen.group) if view == "layer" else None
         chain = None if place is None else replay.chains[place]
         self.fields.render(chain, seen.group in replay.changed)
-        ready = search is not None and search.state == "ready"
+        found = search is not None and search.state == "ready"  # the session's supernet is this search's
+        ready = found and replay.kind == "session"
         shown(self.use, bool(replay.run.widths) and view in REPLAYED)
-        openable = ready or (replay.kind == "recorded" and self._ships_supernet())
+        openable = ready or (replay.kind == "recorded" and not found and self._ships_supernet())
         shown(self.supernet, openable and self._open is not None and view != "papers")
         shown(self.measure, view == "order" and ready and not seen.order)
         now = self.work.now
@@ -254,9 +290,9 @@ class ChainPane(VBox):
 
     def _ships_supernet(self) -> bool:
         """Whether the recorded run comes with its supernet; a supernet itself comes with none."""
-        if self._ships is None:
-            self._ships = self._session.supernet() is not None
-        return self._ships
+        if self._has_supernet is None:
+            self._has_supernet = self._session.supernet() is not None
+        return self._has_supernet
 
     def _empty_words(self) -> str:
         say, reason = self._strings, self.search.refusal

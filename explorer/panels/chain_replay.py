@@ -25,7 +25,7 @@ class Replay:
     """A run at one of its frames. `kind` says whose run it is.
 
     `held`: a person chose the frame, which new ones then do not move. `changed` are the chains, by group, that
-    a person changed at this frame.
+    a person changed at this frame; while there are some, new frames do not move it either.
     """
 
     kind: Kind
@@ -80,7 +80,7 @@ class Replay:
 
     def grown(self, run: ChainRun) -> "Replay":
         """The same search, farther: at its newest frame, unless a person holds this one."""
-        if self.held:
+        if self.held or self.changed:
             return replace(self, run=run, frame=min(self.frame, run.frames - 1))
         return Replay.of(self.kind, run)
 
@@ -94,12 +94,15 @@ class Replay:
         at = self.place(group)
         assert at is not None
         chain = self.chains[at].with_transition(place, probability)
-        return replace(self, held=True, changed=MappingProxyType({**self.changed, group: chain}))
+        return replace(self, changed=MappingProxyType({**self.changed, group: chain}))
 
     def reset(self, group: str) -> "Replay":
-        """With the group's chain as the search has it."""
+        """With the group's chain as the search has it: at its newest frame, unless other chains are still changed
+        or a person chose this frame.
+        """
         rest = {name: chain for name, chain in self.changed.items() if name != group}
-        return replace(self, held=bool(rest) or self.frame < self.last, changed=MappingProxyType(rest))
+        frame = self.frame if rest or self.held else self.last
+        return replace(self, frame=frame, changed=MappingProxyType(rest))
 
 
 def expected_share(graph: ChannelGraph, chains: tuple[Chain, ...], cost: str) -> float:

@@ -7,9 +7,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Dropdown, HBox
+from ipywidgets import HTML, Button, Dropdown, FloatText, HBox
 
-from explorer.chains import chain_of
+from explorer.chains import Chain, chain_of
 from explorer.errors import ExplorerError
 from explorer.panels.popover import Popover
 from explorer.panels.words import shown, tag
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from explorer.values import ChannelGraph
 
 FEWEST = 4  # batches of an epoch where there are fewer images than in a usual batch
-MOST = 10_000  # of a whole number that has no end of its own
 
 
 class SearchControls(HBox):
@@ -58,7 +57,7 @@ class SearchControls(HBox):
         super().__init__([self.stop, self.resume, self.popover])
         self.add_class("pe-search-controls")
         for field in self.fields.values():
-            field.observe(lambda _change: self._tell_cost(), "value")
+            field.observe(lambda _change: self._tell(), "value")
         self.start.on_click(lambda _button: act(self._start))
         self.stop.on_click(lambda _button: act(session.stop_search))
         self.resume.on_click(lambda _button: act(session.resume_search))
@@ -67,7 +66,7 @@ class SearchControls(HBox):
         if self.refusal:
             self.popover.opener.disabled = True
             self.popover.opener.tooltip = self.refusal
-        self._tell_cost()
+        self._tell()
 
     @property
     def values(self) -> dict[str, Any]:
@@ -75,7 +74,7 @@ class SearchControls(HBox):
         said = {each.name: _value(each, self.fields[each.name].value) for each in self.settings}
         data = self._session.network.data
         if data is not None and data.train is not None and len(data.train) < self._batch:
-            said["batch"] = max(2, len(data.train) // FEWEST)
+            said["batch"] = max(4, len(data.train) // FEWEST)
         return said
 
     def render(self, search: Search | None) -> None:
@@ -97,22 +96,55 @@ class SearchControls(HBox):
 
     def _start(self) -> None:
         """A refusal is said where the settings are, and only there: they are still seen."""
+        if self._problem():
+            return  # which is said already
         try:
             self._session.start_search(**self.values)
         except ExplorerError as error:
-            self.answer.value = f'<p role="alert">{escape(str(error))}</p>'
+            self._answer(str(error))
         else:
-            self.answer.value = ""
+            self._answer("")
             self.popover.opener.value = False
 
     def _drop(self) -> None:
         self._session.drop_search()
         self.popover.opener.value = False
 
-    def _tell_cost(self) -> None:
-        if not self.refusal:
+    def _tell(self) -> None:
+        """Say what a search with these settings will cost, or why there can be none."""
+        if self.refusal:
+            return
+        problem = self._problem()
+        self._answer(problem)
+        shown(self.cost, not problem)
+        if not problem:
             epochs = number(planned_epochs(self._session.graph, self.values))
             self.cost.value = f"<p>{tag('pe-soft', self._strings('search_takes', epochs=epochs))}</p>"
+
+    def _answer(self, words: str) -> None:
+        self.answer.value = f'<p role="alert">{escape(words)}</p>' if words else ""
+
+    def _problem(self) -> str:
+        """What is wrong with what the fields say, in the words of the form; "" if nothing is."""
+        say, values = self._strings, self.values
+        for setting in self.settings:
+            try:
+                setting.checked(values[setting.name])
+            except ExplorerError:
+                return _range_words(setting, say)
+        least = reachable_share(self._session.graph, values["cost"])
+        if values["target"] >= least:
+            return ""
+        share = f"{math.ceil(1000 * least) / 10:.1f} %"  # rounded up, so that it can be asked for
+        return say("search_reach", share=say(f"chain_share_{values['cost']}", percent=share))
+
+
+def reachable_share(graph: ChannelGraph, cost: str) -> float:
+    """The smallest share of a cost that a search can come to: that of the least widths; 0 where none can begin."""
+    from explorer.methods.structure import reachable
+
+    chains = _usual_chains(graph)
+    return reachable(graph, chains, cost) if chains else 0.0
 
 
 def planned_epochs(graph: ChannelGraph, settings: Mapping[str, Any]) -> float:
@@ -122,16 +154,23 @@ def planned_epochs(graph: ChannelGraph, settings: Mapping[str, Any]) -> float:
     the chains are trained too, the full network once more.
     """
     from explorer.costs import totals
-    from explorer.methods import METHODS
 
-    usual = METHODS["dmcp"].settings()
-    chains = [chain_of(group, usual.alpha, usual.divisions) for group in graph.prunable]
+    chains = _usual_chains(graph)
     widths = np.stack([graph.sizes, graph.sizes]).astype(np.float64)
     places = [graph.index[chain.group] for chain in chains]
     widths[:, places] = [[chain.least for chain in chains], [chain.widths.mean() for chain in chains]]
     least, mean = totals(graph, widths, "macs") / totals(graph, graph.sizes, "macs")
     step = 1 + least + 2 * mean
     return float(settings["warm_up"] * step + settings["epochs"] * (step + 1))
+
+
+def _usual_chains(graph: ChannelGraph) -> list[Chain]:
+    """The chains that a search begins with."""
+    from explorer.methods import METHODS
+
+    usual = METHODS["dmcp"].settings()
+    chains = [chain_of(group, usual.alpha, usual.divisions) for group in graph.prunable]
+    return [chain for chain in chains if chain.states]
 
 
 def number(epochs: float) -> str:
@@ -148,14 +187,24 @@ def _field(setting: Setting, strings: Strings) -> Any:
     if setting.kind == "choice":
         options = [(strings(f"search_set_{setting.name}_{name}"), name) for name in setting.choices]
         return Dropdown(options=options, value=setting.default, **words)
-    if setting.kind == "share":
-        ends = {"min": math.ceil(100 * setting.low - 1e-9), "max": math.floor(100 * setting.high + 1e-9)}
-        return BoundedIntText(value=round(100 * setting.default), **ends, **words)
-    high = MOST if math.isinf(setting.high) else setting.high
-    if setting.kind == "whole":
-        return BoundedIntText(value=setting.default, min=int(setting.low), max=int(high), **words)
-    return BoundedFloatText(value=setting.default, min=setting.low, max=high, **words)
+    usual = round(100 * setting.default, 6) if setting.kind == "share" else setting.default
+    return FloatText(value=usual, step=1, **words)  # without bounds, which would change what is typed
 
 
 def _value(setting: Setting, value: Any) -> Any:
-    return value / 100 if setting.kind == "share" else value
+    """What a field says, as the method takes it."""
+    if setting.kind == "share":
+        return value / 100
+    return int(value) if setting.kind == "whole" and value.is_integer() else value
+
+
+def _range_words(setting: Setting, strings: Strings) -> str:
+    """What a setting can be, in the words and the unit of its field."""
+    from explorer.methods.settings import MOST
+
+    times = 100 if setting.kind == "share" else 1
+    what = "whole" if setting.kind == "whole" else "number"
+    words = {"name": strings(f"search_set_{setting.name}"), "low": f"{times * setting.low:g}"}
+    if setting.high >= MOST:
+        return strings(f"search_least_{what}", **words)
+    return strings(f"search_range_{what}", high=f"{times * setting.high:g}", **words)

@@ -1,6 +1,8 @@
 """Every wait here is for an event that must come; the limit is only reached by a failure."""
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -232,3 +234,26 @@ def test_in_the_grace_a_newer_job_takes_the_place_of_one_that_was_not_begun() ->
     worker.close()
     assert worker.idle(LIMIT)
     assert begun == ["c"], "a job that was cancelled in its grace is never begun"
+
+
+LEAVING = """
+import threading, torch
+from explorer.evaluate.worker import LatestWins
+
+begun = threading.Event()
+
+def work(job, publish, check):
+    while True:
+        check()
+        torch.rand(600, 600) @ torch.rand(600, 600)
+        begun.set()
+
+worker = LatestWins(work, lambda *_: None, lambda *_: None)
+worker.submit("work without end")
+begun.wait()
+"""
+
+
+def test_a_program_that_ends_during_a_job_ends_well() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")

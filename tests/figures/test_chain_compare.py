@@ -10,6 +10,7 @@ from explorer.figures.view import update
 from explorer.strings import LANGUAGES, Strings
 
 STRINGS = Strings("en")
+SHIFT = {"left": 0, "center": 0.5, "right": 1}  # share of a text that stands before its x
 
 
 def comparison(dmcp=(0.84, 0.85, 0.86), uniform=(0.83, 0.85, 0.87), **fields):
@@ -38,6 +39,40 @@ def test_marks_stand_on_one_scale_of_accuracy():
     assert tables["interval"]["x"] == pytest.approx([x[1]])
     assert tables["interval"]["right"][0] - x[1] == pytest.approx(2.484 * point, rel=1e-3)
     assert x[1] - tables["interval"]["left"][0] == pytest.approx(2.484 * point, rel=1e-3)
+
+
+def test_the_least_and_the_greatest_value_stand_at_the_ends_of_the_strip():
+    tables = columns((comparison(uniform=(0.7, 0.7, 0.7), dmcp=(0.7, 0.7, 0.7)),), STRINGS)
+    assert {"69.8", "70.2"} <= set(texts(tables))
+    tables = columns((comparison(uniform=(0.81,), dmcp=(0.87,)),), STRINGS)
+    labels = zip(tables["labels"]["x"], tables["labels"]["align"], texts(tables), strict=True)
+    ends = {text: (x, align) for x, align, text in labels}
+    assert (ends["81.0"], ends["87.0"]) == ((STRIP[0], "left"), (STRIP[1], "right"))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_equal_seeds_are_stacked_within_their_line(count):
+    tables = columns((comparison(dmcp=(0.85, 0.85, 0.85), uniform=(0.83, 0.85, 0.87)),) * count, STRINGS)
+    middle = tables["labels"]["y"][texts(tables).index("DMCP")]
+    heights = tables["seeds"]["y"][:3]
+    assert len(set(tables["seeds"]["x"][:3])) == 1
+    pitch = chain_compare.PITCHES[count]
+    low, own, high = sorted(heights)
+    assert own == pytest.approx(middle)
+    assert high - own == pytest.approx(own - low)
+    assert high - own >= 4.5
+    assert high - low <= pitch
+    assert len(set(tables["seeds"]["y"][3:6])) == 1, "those beside one another stay on their line"
+
+
+def test_what_shared_weights_are_is_told_over_their_column():
+    tables = columns((comparison(), comparison()), STRINGS)
+    helps = tables["helps"]
+    assert helps["hover"] == [STRINGS("chain_compare_shared_is")] * 2
+    for x, y, text in zip(tables["labels"]["x"], tables["labels"]["y"], texts(tables), strict=True):
+        if text in ("shared", "82.8", "82.3", "+0.5"):
+            over = zip(helps["left"], helps["right"], helps["bottom"], helps["top"], strict=True)
+            assert any(left < x <= right and low < y < top for left, right, low, top in over), text
 
 
 def test_all_marks_are_in_the_strip():
@@ -97,15 +132,15 @@ def test_texts_have_room_in_every_language(language, count):
     assert any("…" in text and "40 %" in text for text in texts(tables)), "the target is not cut off"
     rows = list(zip(*(tables["labels"][name] for name in ("x", "y", "align")), texts(tables), strict=True))
     for x, y, align, text in rows:
-        left = x * PIXELS - pixels_of(text) * (align == "right")
+        left = x * PIXELS - pixels_of(text) * SHIFT[align]
         assert left >= -1
         assert left + pixels_of(text) <= PIXELS + 1, text
         assert 6 <= y <= HEIGHT - 6
     for one in rows:
         for other in rows:
             if one is not other and one[1] == other[1] and one[0] <= other[0]:
-                end = one[0] * PIXELS + pixels_of(one[3]) * (one[2] == "left")
-                start = other[0] * PIXELS - pixels_of(other[3]) * (other[2] == "right")
+                end = one[0] * PIXELS + pixels_of(one[3]) * (1 - SHIFT[one[2]])
+                start = other[0] * PIXELS - pixels_of(other[3]) * SHIFT[other[2]]
                 assert end <= start + 1, (one, other)
 
 

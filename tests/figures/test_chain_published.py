@@ -120,6 +120,14 @@ def test_caveats_and_sources_stand_below(language):
     assert Cells(html).open == []
 
 
+def test_a_letter_in_the_table_tells_its_caveat():
+    html = table_html(STRINGS)
+    told = re.findall(r'<sup title="([^"]*)">(.)</sup>', html)
+    letters = dict(re.findall(r"<sup>(.)</sup> (.*?)(?:; <|\.</p>)", html.replace("; <sup>", "; <<sup>")))
+    assert {mark for _words, mark in told} == set(letters) == set("abcd")
+    assert all(letters[mark] == words for words, mark in told)
+
+
 def test_texts_are_escaped():
     result = Result("<b>net", "1.0G", "dmcp", 1000, 70.0, "dmcp")
     html = table_html(STRINGS, (result,))

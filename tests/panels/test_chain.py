@@ -42,7 +42,7 @@ def run(session):
 def pane(session, run):
     """On a recorded run; a layer with a chain is selected."""
     assert session.wait(WAIT)
-    session.recorded = Recorded(run)
+    session.recorded = Recorded(run, command="python record.py")
     session.select("3.first")
     yield from shown(session)
 
@@ -73,7 +73,7 @@ def is_shown(widget):
 
 def searching(run, state="running", **changes):
     """A report of a search that has seen that run."""
-    settings = dict(run.settings) | {"cost": "macs"}
+    settings = dict(run.settings if run else {"target": 0.4}) | {"cost": "macs"}
     told = Search("dmcp", settings, state, 10, 120, "search", {}, 3.0, TrainingCost(), run)
     return replace(told, **changes)
 
@@ -89,7 +89,9 @@ def up_to(run, frames):
 
 
 def test_a_recorded_run_is_told_with_its_target_and_its_cost_and_shown_at_its_end(run, pane):
-    assert words(pane.title.value) == "Recorded search to 40 % of MACs 9.0 epochs, 78 s"
+    assert words(pane.title.value) == (
+        "Recorded search to 40 % of MACs cost 9.0 × an epoch of dense training, 78 s cost 9.0 epochs"
+    )
     assert "9.0 epochs of training the dense network" in pane.title.value
     assert (pane.slider.value, pane.slider.max) == (FRAMES - 1, FRAMES - 1)
     chain = next(chain for chain in run.at(-1) if chain.group == "3.first")
@@ -166,7 +168,7 @@ def test_without_training_images_the_reason_stands_where_the_search_would_begin(
 
 
 def test_a_closed_pane_leaves_no_figure_behind(session, run):
-    session.recorded = Recorded(run)
+    session.recorded = Recorded(run, command="python record.py")
     pane = ChainPane(session, SAY)
     for view in ("map", "papers"):
         pane.view.value = view
@@ -302,7 +304,7 @@ def test_play_ends_when_the_pane_is_hidden_or_a_person_takes_over(pane):
 
 
 def test_play_ends_when_the_pane_is_closed(session, run):
-    session.recorded = Recorded(run)
+    session.recorded = Recorded(run, command="python record.py")
     pane = ChainPane(session, SAY)
     played(pane, 4, pane.close)
     assert pane._replay.frame < FRAMES - 1
@@ -333,7 +335,7 @@ def test_a_search_that_runs_is_followed_unless_a_person_holds_it_back(session, r
     pane.slider.value = 8  # the newest again
     session.search = searching(run, state="ready", seconds_left=0.0)
     assert pane.slider.value == FRAMES - 1
-    assert words(pane.title.value).startswith("Your search to 40 % of MACs")
+    assert "Your search to 40 % of MACs" in pane.title.value
     session.search = None
     assert words(pane.title.value).startswith("Recorded")
 
@@ -344,6 +346,87 @@ def test_a_chain_in_somebodys_hand_is_not_taken_away_by_the_next_frame(session, 
     session.search = searching(up_to(run, 6))
     assert pane.fields.p.value == 0.25
     assert pane.slider.value == 2
+    assert "held at step 20; latest 50" in words(pane.step.value)
+
+
+@pytest.mark.parametrize("state", ["running", "ready"])
+def test_reset_follows_the_search_again(session, run, pane, state):
+    session.search = searching(up_to(run, 3))
+    pane.fields.p.value = 0.25
+    session.select("2.first")
+    pane.fields.p.value = 0.5
+    session.search = searching(run if state == "ready" else up_to(run, 6), state=state)
+    pane.fields.reset.click()
+    assert pane.slider.value == 2  # the other layer's chain is still changed
+    session.select("3.first")
+    pane.fields.reset.click()
+    assert pane.slider.value == pane.slider.max == (12 if state == "ready" else 5)
+    assert "held" not in words(pane.step.value)
+    if state == "running":
+        session.search = searching(up_to(run, 9))
+        assert pane.slider.value == 8
+
+
+def test_reset_stays_at_a_step_that_a_person_chose(pane):
+    pane.slider.value = 4
+    pane.fields.p.value = 0.25
+    pane.fields.reset.click()
+    assert (pane.slider.value, pane._replay.held) == (4, True)
+
+
+def test_the_slider_at_an_earlier_step_of_a_search_that_runs_says_so(session, run, pane):
+    session.search = searching(up_to(run, 6))
+    pane.slider.value = 1
+    assert "held at step 10; latest 50" in words(pane.step.value)
+    pane.slider.value = 5
+    assert words(pane.step.value).startswith("step 50 of 120, expected")
+    pane.slider.value = 1
+    session.search = searching(up_to(run, 6), state="stopped")
+    assert words(pane.step.value).startswith("step 10 of 120, expected")
+
+
+def test_one_chooses_between_the_own_run_and_the_recorded_one(session, run, monkeypatch):
+    monkeypatch.setattr(session, "supernet", lambda: session.network)
+    curves = tuple(OrderCurve(which, "after", (0.5, 1.0), (0.2, 0.9), 100) for which in ("first", "last"))
+    session.recorded = Recorded(run, order=curves, command="python record.py")
+    own = replace(
+        run, widths=dict.fromkeys(run.widths, 3), target=0.7, settings={"target": 0.7, "cost": "macs"}
+    )
+    for pane in shown(session, open_supernet=lambda: None):
+        assert not is_shown(pane.whose)
+        session.search = searching(own, state="ready")
+        assert is_shown(pane.whose)
+        assert words(pane.title.value).startswith("70 % of MACs")
+        assert is_shown(pane.supernet)
+        pane.whose.value = "recorded"
+        assert words(pane.title.value).startswith("40 % of MACs")
+        assert "Recorded search to 40 % of MACs" in pane.title.value
+        assert not is_shown(pane.supernet)  # there is one, but of the other run
+        pane.use.click()
+        assert dict(session.plan.widths) == dict(run.widths)
+        pane.view.value = "order"
+        assert column(pane, "chain-order-first", "y")
+        assert not is_shown(pane.measure)
+        pane.whose.value = "session"
+        assert is_shown(pane.measure)
+        session.search = searching(up_to(own, 3), state="stopped", resumable=True)
+        assert words(pane.title.value).endswith("78 s")  # no short words of the cost: buttons have their room
+        pane.whose.value = "recorded"
+        session.search = searching(None)  # another search begins
+        assert not is_shown(pane.whose)
+        session.search = searching(
+            up_to(replace(own, target=0.6), 2), settings={"target": 0.6, "cost": "macs"}
+        )
+        assert words(pane.title.value).startswith("Searching: 60 % of MACs")
+
+
+def test_the_supernet_of_an_own_search_is_not_said_to_be_recorded(session, run):
+    session.recorded = Recorded(run)
+    for pane in shown(session):
+        assert words(pane.title.value).startswith("Your search to 40 % of MACs")
+        assert SAY("chain_title_recorded_help") not in pane.title.value
+        session.search = searching(run)
+        assert not is_shown(pane.whose)
 
 
 def test_another_search_begins_at_its_own_newest_frame(session, run, pane):
@@ -380,6 +463,55 @@ def test_the_settings_are_the_methods_and_start_what_they_say(session, pane, mon
     assert not search.popover.opener.value
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("seed", 1.5, "“seed” takes whole numbers from 0 up."),
+        ("seed", -1, "“seed” takes whole numbers from 0 up."),
+        ("target", 0, "“target, %” takes numbers from 1 to 100."),
+        ("target", -5, "“target, %” takes numbers from 1 to 100."),
+        ("target", 140, "“target, %” takes numbers from 1 to 100."),
+        ("epochs", 0, "“search epochs” takes whole numbers from 1 up."),
+    ],
+)
+def test_what_a_setting_cannot_be_is_said_and_neither_changed_nor_begun(
+    session, pane, monkeypatch, name, value, said
+):
+    monkeypatch.setattr(session, "start_search", lambda **_settings: pytest.fail("began"))
+    search = pane.search
+    search.popover.opener.value = True
+    field, usual = search.fields[name], search.fields[name].value
+    field.value = value
+    assert words(search.answer.value) == said
+    assert not is_shown(search.cost)
+    search.start.click()
+    assert (field.value, words(search.answer.value)) == (value, said)
+    field.value = usual
+    assert search.answer.value == ""
+    assert is_shown(search.cost)
+
+
+def test_a_large_seed_is_taken_as_it_is(pane):
+    pane.search.fields["seed"].value = 123456789
+    assert pane.search.values["seed"] == 123456789
+    assert type(pane.search.values["seed"]) is int
+    assert pane.search.answer.value == ""
+
+
+@pytest.mark.parametrize("cost", ["macs", "params"])
+def test_a_target_below_the_least_widths_is_told_before_the_start(session, run, pane, cost):
+    widths = session.graph.sizes.copy()
+    widths[[session.graph.index[chain.group] for chain in run.chains]] = [c.least for c in run.chains]
+    least = 100 * totals(session.graph, widths, cost) / totals(session.graph, session.graph.sizes, cost)
+    assert least > 1.5
+    fields, answer = pane.search.fields, pane.search.answer
+    fields["cost"].value = cost
+    fields["target"].value = least - 0.2
+    assert SAY(f"chain_share_{cost}", percent=f"{np.ceil(10 * least) / 10:.1f} %") in words(answer.value)
+    fields["target"].value = np.ceil(10 * least) / 10
+    assert answer.value == ""
+
+
 def test_a_refusal_is_said_beside_the_settings(session, pane, monkeypatch):
     def refuse(**_settings):
         raise BadInput("A search is running.")
@@ -410,7 +542,7 @@ def test_stop_and_resume_stand_where_they_can_be_used(session, run, pane):
 
 
 def test_a_supernet_is_opened_where_there_is_one(session, run):
-    session.recorded = Recorded(run)
+    session.recorded = Recorded(run, command="python record.py")
     opened_now = []
     for pane in shown(session, open_supernet=lambda: opened_now.append(True)):
         assert not is_shown(pane.supernet)  # this run was recorded without
