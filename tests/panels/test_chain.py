@@ -386,6 +386,7 @@ def test_the_slider_at_an_earlier_step_of_a_search_that_runs_says_so(session, ru
 
 
 def test_one_chooses_between_the_own_run_and_the_recorded_one(session, run, monkeypatch):
+    assert session.wait(WAIT)  # before the channels are scored, no widths are set
     monkeypatch.setattr(session, "supernet", lambda: session.network)
     curves = tuple(OrderCurve(which, "after", (0.5, 1.0), (0.2, 0.9), 100) for which in ("first", "last"))
     session.recorded = Recorded(run, order=curves, command="python record.py")
