@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from explorer.chains import ChainRun
 from explorer.figures.palette import paint
 from explorer.figures.text_lines import pixels_of
-from explorer.figures.view import Columns, View, canvas, empty, sources
+from explorer.figures.view import Columns, View, append_row, canvas, empty, sources
 from explorer.records import percent_of
 from explorer.strings import Strings
 
@@ -80,17 +80,17 @@ def columns(shown: Shown, strings: Strings) -> dict[str, Columns]:
     low, high, step = _range(shown)
     for place in range(round(low / step), round(high / step) + 1):
         percent = step * place
-        _append(tables["grid"], {"y": _height(percent / 100, low, high)})
+        append_row(tables["grid"], {"y": _height(percent / 100, low, high)})
         _text(tables, -0.012, _height(percent / 100, low, high), f"{percent:g}", "right", "soft")
     warm_up = END * run.warm_up / max(run.of, 1)
     if run.warm_up:
-        _append(tables["warm_up"], {"x": warm_up})
+        append_row(tables["warm_up"], {"x": warm_up})
         _text(tables, 0.0, FOOT, strings("chain_budget_warm_up"), "left", "soft")
     _text(tables, LEFT, HEAD, strings(f"chain_budget_y_{run.cost}"), "left", "soft")
     _text(tables, END, FOOT, strings("chain_budget_steps", steps=f"{run.of:,}"), "right", "soft")
     band = [_height(run.target * (1 + side * BAND), low, high) for side in (-1, 1)]
     target = _height(run.target, low, high)
-    _append(tables["band"], {"low": band[0], "high": band[1], "target": target})
+    append_row(tables["band"], {"low": band[0], "high": band[1], "target": target})
     names = [(target, strings("chain_budget_target", percent=_percent(run.target)), "ink")]
     if run.frames:
         names += _expected(tables, shown, low, high, strings)
@@ -128,12 +128,12 @@ def _expected(
     x = _curve(tables["curve"], run, heights, frame)
     for place, (step, share) in enumerate(zip(run.steps.tolist(), run.shares.tolist(), strict=True)):
         says = strings("chain_budget_at", step=f"{step:,}", of=f"{run.of:,}", percent=_percent(share))
-        _append(tables["points"], {"x": x[place], "y": heights[place], "hover": says})
-    _append(tables["frame"], {"x": x[frame], "y": heights[frame]})
+        append_row(tables["points"], {"x": x[place], "y": heights[place], "hover": says})
+    append_row(tables["frame"], {"x": x[frame], "y": heights[frame]})
     names = [(heights[frame], strings("chain_budget_now", percent=_percent(run.shares[frame])), "kept")]
     if shown.edited is not None:
         y = _height(shown.edited, low, high)
-        _append(tables["edited"], {"x": x[frame], "y": y})
+        append_row(tables["edited"], {"x": x[frame], "y": y})
         names.append((y, strings("chain_budget_edited", percent=_percent(shown.edited)), "ink"))
     return names
 
@@ -142,7 +142,7 @@ def _curve(table: Columns, run: ChainRun, heights: Sequence[float], frame: int) 
     x = (END * run.steps / max(run.of, 1)).tolist()
     for place, height in enumerate(heights):
         before, after = place <= frame, place >= frame
-        _append(table, {"x": x[place], "y": height if before else NONE, "rest": height if after else NONE})
+        append_row(table, {"x": x[place], "y": height if before else NONE, "rest": height if after else NONE})
     return list(x)
 
 
@@ -161,7 +161,7 @@ def _losses(tables: dict[str, Columns], shown: Shown, strings: Strings) -> None:
         if np.isfinite(values[frame]):
             text = strings(f"chain_budget_loss_{name}", loss=f"{values[frame]:.2f}")
             names.append((float(heights[frame]), text, LOSSES[name]))
-    _append(tables["floor"], {"x0": 0.0, "x1": END, "y": LOSS_BASE})
+    append_row(tables["floor"], {"x0": 0.0, "x1": END, "y": LOSS_BASE})
     named = _apart(names, LOSS_BASE, LOSS_TOP + 4)
     for y, text, role in named:
         _text(tables, NAMES, y, text, "left", role)
@@ -186,7 +186,7 @@ def _histogram(tables: dict[str, Columns], shown: Shown, strings: Strings) -> No
     """Bars from 0 to 100 % of the dense cost, as tall as their part of the fullest one."""
     left, right = BARS
     width = (right - left) / BINS
-    _append(tables["floor"], {"x0": left, "x1": right, "y": BAR_BASE})
+    append_row(tables["floor"], {"x0": left, "x1": right, "y": BAR_BASE})
     for share, align in ((0, "left"), (50, "center"), (100, "right")):
         _text(tables, left + (right - left) * share / 100, BAR_BASE - 11, f"{share}", align, "soft")
     if not len(shown.drawn):
@@ -201,7 +201,7 @@ def _histogram(tables: dict[str, Columns], shown: Shown, strings: Strings) -> No
                 low=f"{100 * place / BINS:.0f}", high=f"{100 * (place + 1) / BINS:.0f}", count=f"{counts[place]:,}",
             )  # fmt: skip
             bar = {"left": start + 0.12 * width, "right": start + 0.88 * width, "top": top, "hover": says}
-            _append(tables["bars"], bar)
+            append_row(tables["bars"], bar)
         drawn = strings("chain_budget_drawn", count=f"{len(shown.drawn):,}")
         _text(tables, RIGHT, HEAD, drawn, "right", "soft")
         for line, text in enumerate(_scatter_words(shown, strings)):
@@ -225,10 +225,10 @@ def _flags(tables: dict[str, Columns], shown: Shown, strings: Strings) -> None:
         start = now - gap - wide if before else now + gap
         x, align = (start + wide, "right") if before else (start, "left")
         _text(tables, x, NOW_FLAG, text, align, "kept")
-        _append(tables["flag_now"], {"x": now, "y0": BAR_BASE, "y1": NOW_FLAG - 7})
+        append_row(tables["flag_now"], {"x": now, "y0": BAR_BASE, "y1": NOW_FLAG - 7})
         if start < target < start + wide:
             top = NOW_FLAG - 7
-    _append(tables["flag_target"], {"x": target, "y0": BAR_BASE, "y1": top})
+    append_row(tables["flag_target"], {"x": target, "y0": BAR_BASE, "y1": top})
 
 
 def _scatter_words(shown: Shown, strings: Strings) -> tuple[str, str]:
@@ -269,12 +269,7 @@ def describe(shown: Shown, strings: Strings) -> list[str]:
 
 def _text(tables: dict[str, Columns], x: float, y: float, text: str, align: str, role: str) -> None:
     entry = {"x": x, "y": y, "align": align, **dict.fromkeys(_ROLES, "")} | {role: text}
-    _append(tables["labels"], entry)
-
-
-def _append(table: Columns, entry: dict[str, object]) -> None:
-    for key, value in entry.items():
-        table[key].append(value)
+    append_row(tables["labels"], entry)
 
 
 NONE = float("nan")

@@ -14,7 +14,7 @@ from explorer.chains import Comparison, Contender
 from explorer.figures.class_changes import signed
 from explorer.figures.palette import paint
 from explorer.figures.text_lines import clipped, pixels_of
-from explorer.figures.view import Columns, View, canvas, empty, sources
+from explorer.figures.view import Columns, View, append_row, canvas, empty, sources
 from explorer.paired import Paired, paired_difference
 from explorer.records import percent_of
 from explorer.strings import Strings
@@ -60,7 +60,7 @@ def columns(comparisons: Sequence[Comparison], strings: Strings, message: str = 
         pitch, lines = PITCHES[count], LINES[count]
         top = HEIGHT - place * HEIGHT / count
         if place:
-            _append(tables["rules"], {"y": top})
+            append_row(tables["rules"], {"y": top})
         top -= (HEIGHT / count - pitch * lines) / 2
         _draw(tables, _block(comparison), [top - pitch * (line + 0.5) for line in range(lines)], strings)
     return tables
@@ -98,7 +98,7 @@ def _draw(tables: dict[str, Columns], block: _Block, y: Sequence[float], strings
         _text(tables, STRIP[1], y[1], f"{100 * high:.1f}", "right", "soft")
     pitch = y[0] - y[1]
     shared = {"left": SHARE, "right": SHARED, "bottom": y[4] - pitch / 2, "top": y[1] + pitch / 2}
-    _append(tables["helps"], {**shared, "hover": strings("chain_compare_shared_is")})
+    append_row(tables["helps"], {**shared, "hover": strings("chain_compare_shared_is")})
     for contender, height in ((block.dmcp, y[2]), (block.uniform, y[3])):
         _row(tables, contender, height, pitch, low, high, strings)
     _difference(tables, block, y[2:5], low, high, strings)
@@ -160,7 +160,7 @@ def _row(
     _text(tables, SHARED, y, f"{100 * who.shared:.1f}", "right", "ink")
     if not who.retrained:
         return
-    _append(tables["lines"], {"y": y})
+    append_row(tables["lines"], {"y": y})
     mean = _mean(who)
     places = [_x(accuracy, low, high) for accuracy in who.retrained]
     above = _stacked(places, pitch)
@@ -170,10 +170,10 @@ def _row(
         entry["hover"] = strings(
             "chain_compare_hover", name=name, seed=seed, accuracy=f"{100 * accuracy:.2f}"
         )
-        _append(tables["seeds"], entry)
+        append_row(tables["seeds"], entry)
     x = _x(mean, low, high)
     if len(who.retrained) > 1:
-        _append(tables["means"], {"x": x, "low": y - TALL, "high": y + TALL})
+        append_row(tables["means"], {"x": x, "low": y - TALL, "high": y + TALL})
     _text(tables, MEAN, y, f"{100 * mean:.2f}", "right", "ink")
 
 
@@ -187,13 +187,13 @@ def _difference(
         return
     zero = _mean(block.uniform)
     pitch = y[0] - y[1]
-    _append(tables["zero"], {"x": _x(zero, low, high), "low": y[2] - pitch / 2, "high": y[0] + pitch / 2})
+    append_row(tables["zero"], {"x": _x(zero, low, high), "low": y[2] - pitch / 2, "high": y[0] + pitch / 2})
     sure = block.paired.verdict != "unknown"
     ends = (zero + block.paired.low, zero + block.paired.high) if sure else (math.nan, math.nan)
     hover = verdict(block.comparison, strings)
     entry: dict[str, object] = {"x": _x(zero + block.paired.difference, low, high), "y": y[2], "hover": hover}
     entry |= {"left": _x(ends[0], low, high), "right": _x(ends[1], low, high)}
-    _append(tables["interval"], entry)
+    append_row(tables["interval"], entry)
     _text(tables, MEAN, y[2], _hundredths(100 * block.paired.difference), "right", "ink")
 
 
@@ -265,12 +265,7 @@ def describe(comparisons: Sequence[Comparison], strings: Strings) -> list[str]:
 def _text(tables: dict[str, Columns], x: float, y: float, text: str, align: str, role: str) -> None:
     if text:
         entry = {"x": x, "y": y, "align": align, **dict.fromkeys(_ROLES, "")} | {role: text}
-        _append(tables["labels"], entry)
-
-
-def _append(table: Columns, entry: dict[str, object]) -> None:
-    for key, value in entry.items():
-        table[key].append(value)
+        append_row(tables["labels"], entry)
 
 
 _ROLES = ("soft", "ink", "bold", "kept")

@@ -13,7 +13,7 @@ from explorer.figures.class_changes import signed
 from explorer.figures.label_places import Labels
 from explorer.figures.palette import paint
 from explorer.figures.text_lines import lines_of
-from explorer.figures.view import Columns, View, canvas, empty, sources
+from explorer.figures.view import Columns, View, append_row, canvas, empty, sources
 from explorer.strings import Strings
 
 HEIGHT = 196.0
@@ -38,7 +38,7 @@ def columns(curves: Sequence[OrderCurve], strings: Strings) -> dict[str, Columns
     low, high, step = _range(curves)
     ticks = [step * place for place in range(round(low / step), round(high / step) + 1)]
     for percent in ticks:
-        _append(tables["grid"], {"y": _height(percent, low, high)})
+        append_row(tables["grid"], {"y": _height(percent, low, high)})
         _text(tables, -0.012, _height(percent, low, high), f"{percent:g}", "right", "soft")
     for line, text in enumerate(lines_of(sentence(curves, strings), PIXELS * (RIGHT - LEFT) - 12)[:2]):
         _text(tables, LEFT, HEIGHT - 10 - LINE * line, text, "left", "ink")
@@ -70,9 +70,9 @@ def _height(percent: float, low: float, high: float) -> float:
 def _axis(tables: dict[str, Columns], left: float, right: float, strings: Strings) -> None:
     for share, align in ((0, "left"), (50, "center"), (100, "right")):
         x = left + (right - left) * share / 100
-        _append(tables["ticks"], {"x": x, "y0": BASE, "y1": BASE - 4})
+        append_row(tables["ticks"], {"x": x, "y0": BASE, "y1": BASE - 4})
         _text(tables, x, BASE - 12, f"{share}", align, "soft")
-    _append(tables["floor"], {"x0": left, "x1": right, "y": BASE})
+    append_row(tables["floor"], {"x0": left, "x1": right, "y": BASE})
     _text(tables, (left + right) / 2, 8.0, strings("chain_order_x"), "center", "soft")
 
 
@@ -92,7 +92,7 @@ def _curves(
     for curve in curves:
         table = tables[curve.which]
         if table["x"]:
-            _append(table, dict.fromkeys(("x", "y"), math.nan) | {"hover": ""})
+            append_row(table, dict.fromkeys(("x", "y"), math.nan) | {"hover": ""})
         places = sorted(zip(curve.shares, curve.accuracy, strict=True))
         spots[curve.which] = []
         for share, accuracy in places:
@@ -103,7 +103,7 @@ def _curves(
                 f"chain_order_hover_{curve.which}",
                 share=f"{100 * share:.0f}", accuracy=f"{100 * accuracy:.1f}", images=f"{curve.images:,}",
             )  # fmt: skip
-            _append(table, {"x": x, "y": y, "hover": hover})
+            append_row(table, {"x": x, "y": y, "hover": hover})
         for (x0, y0), (x1, y1) in zip(spots[curve.which], spots[curve.which][1:], strict=False):
             for part in range(9):
                 labels.avoid(x0 + (x1 - x0) * part / 8, y0 + (y1 - y0) * part / 8, 4)
@@ -165,12 +165,7 @@ def describe(curves: Sequence[OrderCurve], strings: Strings) -> list[str]:
 def _text(tables: dict[str, Columns], x: float, y: float, text: str, align: str, role: str) -> None:
     if text:
         entry = {"x": x, "y": y, "align": align, **dict.fromkeys(_ROLES, "")} | {role: text}
-        _append(tables["labels"], entry)
-
-
-def _append(table: Columns, entry: dict[str, object]) -> None:
-    for key, value in entry.items():
-        table[key].append(value)
+        append_row(tables["labels"], entry)
 
 
 _ROLES = ("soft", "ink", "bold", "kept")

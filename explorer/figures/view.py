@@ -49,6 +49,12 @@ def canvas(name: str, height: float, x: tuple[float, float], scale: float) -> fi
     return chart
 
 
+def append_row(table: Columns, row: Mapping[str, Any]) -> None:
+    """Put a value behind every column of a table that is being filled."""
+    for column, value in row.items():
+        table[column].append(value)
+
+
 def update(view: View, tables: Mapping[str, Columns]) -> None:
     """Put the tables into the view's sources; a source whose columns are equal is left alone."""
     for name, columns in tables.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ class Seen:
     page: int = 0
 
 
-class Sight:
+class Sight(ABC):
     """One figure. `render` shows what there is; `sentences` say it."""
 
     def __init__(self, view: View, strings: Strings, heard: Sequence[tuple[Model, str]] = ()) -> None:
@@ -90,11 +91,13 @@ class Sight:
     def render(self, seen: Seen) -> None:
         self._draw(self._tables(seen))
 
+    @abstractmethod
     def sentences(self, seen: Seen) -> list[str]:
-        raise NotImplementedError
+        """The view in words, for screen readers."""
 
+    @abstractmethod
     def _tables(self, seen: Seen) -> Mapping[str, Columns]:
-        raise NotImplementedError
+        """The figure's columns."""
 
     def _draw(self, tables: Mapping[str, Columns]) -> None:
         with self.document.batch():

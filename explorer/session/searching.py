@@ -19,7 +19,6 @@ from explorer.values import ChannelGraph
 from explorer.zoo import Network
 
 APART = 0.33  # seconds between two reports: more often than the eye asks, each costs a redraw
-EXIT = 10.0  # seconds that the end of the program waits for a snapshot, and for torch to be left in peace
 Report = tuple[Search, Message | None]
 Publish = Callable[[Report], None]
 
@@ -115,17 +114,13 @@ class SearchDesk:
     # ---- the search's thread ----------------------------------------------------------------------------
 
     def _work(self, job: Job, publish: Publish, _check: Callable[[], None]) -> None:
-        def at_exit() -> None:
-            job.ended.set()
-            self._worker.idle(EXIT)
-
-        atexit.register(at_exit)
+        atexit.register(job.ended.set)  # the worker's end then waits for the snapshot
         try:
             self._search(job, publish)
         finally:
             if job.forgotten:
                 self._files.remove(job.key)
-            atexit.unregister(at_exit)
+            atexit.unregister(job.ended.set)
 
     def _search(self, job: Job, publish: Publish) -> None:
         def report(search: Search, message: Message | None = None) -> None:
