@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from explorer.coverage import coverage
     from explorer.criteria import score
     from explorer.data import Data, Images
+    from explorer.dynamic.evaluating import subnetworks
+    from explorer.dynamic.gathering import Gathered
+    from explorer.dynamic.network import Dynamic, most_active
     from explorer.errors import (
         BadInput,
         CannotTrace,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from explorer.evaluate import evaluate, measure_latency, recover
     from explorer.graph import trace
     from explorer.graph.checks import removable
+    from explorer.instances import Instances
     from explorer.methods import search
     from explorer.methods.road import Found
     from explorer.records import Coverage
@@ -68,10 +72,13 @@ __all__ = [
     "Cost",
     "Coverage",
     "Data",
+    "Dynamic",
     "Estimate",
     "ExplorerError",
     "Found",
+    "Gathered",
     "Images",
+    "Instances",
     "Interrupted",
     "Latency",
     "Layer",
@@ -92,6 +99,7 @@ __all__ = [
     "load",
     "mask",
     "measure_latency",
+    "most_active",
     "plan_widths",
     "prove",
     "recover",
@@ -99,6 +107,7 @@ __all__ = [
     "score",
     "search",
     "shrink",
+    "subnetworks",
     "trace",
 ]
 
@@ -112,10 +121,13 @@ _MODULES = {
     "Cost": "explorer.values",
     "Coverage": "explorer.records",
     "Data": "explorer.data",
+    "Dynamic": "explorer.dynamic.network",
     "Estimate": "explorer.values",
     "ExplorerError": "explorer.errors",
     "Found": "explorer.methods.road",
+    "Gathered": "explorer.dynamic.gathering",
     "Images": "explorer.data",
+    "Instances": "explorer.instances",
     "Interrupted": "explorer.errors",
     "Latency": "explorer.values",
     "Layer": "explorer.values",
@@ -136,6 +148,7 @@ _MODULES = {
     "load": "explorer.zoo",
     "mask": "explorer.surgery",
     "measure_latency": "explorer.evaluate",
+    "most_active": "explorer.dynamic.network",
     "plan_widths": "explorer.allocate",
     "prove": "explorer.surgery",
     "recover": "explorer.evaluate",
@@ -143,6 +156,7 @@ _MODULES = {
     "score": "explorer.criteria",
     "search": "explorer.methods",
     "shrink": "explorer.surgery",
+    "subnetworks": "explorer.dynamic.evaluating",
     "trace": "explorer.graph",
 }
 

@@ -176,7 +176,7 @@ class Explorer(VBox):
         network = choice.load()
         check()
         stage("frame_network")
-        if "_board" in vars(self) and (self._carried or self.session.search is not None):
+        if "_board" in vars(self) and (self._carried or self.session.searched):
             self._carried[_basis(self.session.network)] = self.session.carried
         carried = self._carried.get(_basis(network)) if self._carried else None
         session = Session(network, history or choice.history(network), carried)
@@ -216,7 +216,7 @@ class Explorer(VBox):
         from explorer.panels.controls import controls_script
         from explorer.panels.coverage import CoveragePane
         from explorer.panels.header import Actions, Heading
-        from explorer.panels.images import ImagesPane
+        from explorer.panels.images_tab import ImagesTab
         from explorer.panels.keep import Keep
         from explorer.panels.layer import LayerPane
         from explorer.panels.more import More
@@ -237,7 +237,7 @@ class Explorer(VBox):
         panes: dict[str, Callable[..., Pane]] = {
             "layer": LayerPane,
             "chain": partial(ChainPane, open_supernet=lambda: self._changes.start(self._supernet())),
-            "images": ImagesPane,
+            "images": ImagesTab,
             "tradeoff": TradeoffPane,
             "coverage": CoveragePane,
         }

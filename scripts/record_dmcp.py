@@ -85,7 +85,7 @@ def searched(
         print(f"  was searched before: {work}")
         return kept
     found = search(network, progress=say, checkpoint=work / "search.pt", **settings)
-    write_recorded(work, Recorded(found.run), network.weights_key, found.supernet)
+    write_recorded(work, Recorded(found.run), network.weights_key, found.network)
     return Recorded(found.run)
 
 

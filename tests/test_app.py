@@ -88,6 +88,9 @@ def test_a_closed_explorer_leaves_no_thread_no_widget_and_no_network(tmp_path):
     board = dashboard._board
     for _label, view in board.views.tabs.options:
         board.views.tabs.value = view
+    board.views.tabs.value = "images"
+    board.views.holder.children[2].part.value = "instances"
+    assert dashboard.session.wait(WAIT)  # their views work once they are known
     menu = board.actions.export
     menu.folder.value = str(tmp_path)
     menu.buttons["replay"].click()
@@ -95,7 +98,8 @@ def test_a_closed_explorer_leaves_no_thread_no_widget_and_no_network(tmp_path):
     dashboard.session.sweep("sensitivity")
     workers = set(threading.enumerate()) - threads
     assert {worker.name for worker in workers} == {"explorer-worker"}
-    assert len(workers) == 7  # evaluation, training, searches, sweeps, layer, images, export
+    # Evaluation, training, two kinds of searches, sweeps, instances and their views, layer, images, export.
+    assert len(workers) == 10
 
     dashboard.close()
     for worker in workers:

@@ -7,6 +7,7 @@ from torch import nn
 from explorer.app import Explorer
 from explorer.errors import BadInput, ExplorerError
 from tests.session.conftest import WAIT, tiny_data, tiny_model, until
+from tests.session.fake_instances import trained
 from tests.session.fake_search import FakeRoad
 
 
@@ -109,3 +110,18 @@ def test_a_search_that_was_dropped_stays_dropped_wherever_one_goes(searched):
     assert searched.session.network.name == "Sequential"
     assert searched.session.search is None
     assert searched.session.supernet() is None
+
+
+def test_a_training_of_subnetworks_is_there_again_with_its_network(dashboard, road):
+    road.supernet = trained(dashboard.session)
+    dashboard.session.start_search("manidp")
+    road.let()
+    assert dashboard.wait(WAIT)
+    search = dashboard.session.instance_search
+    dashboard.load(nn.Sequential(nn.Conv2d(1, 4, 3)), example=torch.zeros(1, 1, 8, 8))
+    assert dashboard.session.instance_search is None
+    dashboard.undo()
+    session = dashboard.session
+    assert session.instance_search is search
+    session.show_instances("own")
+    assert session.dynamic() is road.supernet

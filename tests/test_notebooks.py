@@ -40,14 +40,22 @@ def test_is_thin(path):
     assert not {"def", "class", "async"} & set(words)
 
 
-# A live search on fewer images, and what it has to print in the end.
+# A live search on fewer images; what a notebook has to print.
 SMALLER = {"dmcp.ipynb": {"subset(2000)": "subset(300)", "subset(1000)": "subset(100)"}}
 SAYS = {
     "dmcp.ipynb": (
         "9 of 9: search",
         r"found: (39\.[5-9]|40\.[0-5])% of the MACs, .* 100 of 100 images",
         r"uniform: (39\.[5-9]|40\.[0-5])% of the MACs, .* 100 of 100 images",
-    )
+    ),
+    "instances.ipynb": (
+        r"subnetworks   9[0-2]\.\d% of 2000 images right, (3|4|5)\d\.\d% of the MACs",
+        r"(1[89]\d\d|2000) different subnetworks for 2000 images",
+        r"rank correlation of MACs and loss: 0\.[3-9]",
+        r"whole .*\n(.*\n)*uniform .*\n(.*\n)*static ",
+        r"logits differ by at most \d+e-0[5-9]",
+        r"gathered against dense: (faster|slower|same)",
+    ),
 }
 
 

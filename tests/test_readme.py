@@ -31,7 +31,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_examples_run_as_they_are_printed(capsys):
-    example, _, own, _ = EXAMPLES
+    example, _, own, *_ = EXAMPLES
     quick = example.replace("epochs=1", "epochs=0")
     assert quick != example, "the example trains one epoch; the test leaves that out"
     exec(compile(quick, "README.md", "exec"), {})
@@ -88,6 +88,30 @@ def test_the_search_runs_as_it_is_printed(tmp_path, monkeypatch):
     graph = explorer.trace(names["small"], net.example)
     share = explorer.cost(graph).macs / explorer.cost(explorer.trace(net.model, net.example)).macs
     assert abs(share / 0.4 - 1) < 0.15, "as near as a unit of these few can come"
+
+
+def test_the_instance_subnetworks_are_made_as_it_is_printed(tmp_path, monkeypatch, capsys):
+    """On a small network, and shorter."""
+    monkeypatch.chdir(tmp_path)
+    layers = [nn.Conv2d(1, 6, 3, 2), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.BatchNorm2d(8), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    made = torch.Generator().manual_seed(0)
+    images = Images(torch.rand((32, 1, 14, 14), generator=made), torch.arange(32) % 2, identity)
+    net = explorer.load(model, data=Data("noise", ("even", "odd"), images, images, None))
+    short = EXAMPLES[4].replace("epochs=8,", "epochs=1, batch=8,")
+    assert short != EXAMPLES[4]
+    names = {"explorer": explorer, "net": net}
+    exec(compile(short, "README.md", "exec"), names)
+    assert not Path("manidp.pt").exists()
+    assert " of the MACs, " in capsys.readouterr().out
+    assert (names["active"].source, names["own"].source) == ("active", "manidp")
+    kept = names["own"].keep[names["own"].order[0]]
+    assert list(names["easiest"]) == ["2"]
+    assert names["easiest"]["2"].tolist() == kept.tolist()
+    level = explorer.subnetworks(net, names["found"].network)
+    torch.testing.assert_close(
+        names["logits"].argmax(1), torch.from_numpy(level.predicted[:1].astype("int64"))
+    )
 
 
 def test_ci_runs_the_readmes_test_command():

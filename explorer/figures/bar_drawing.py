@@ -23,6 +23,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from explorer.figures import picked
 from explorer.figures.palette import paint
 from explorer.figures.rows import HEIGHT
 from explorer.figures.view import View, canvas, empty, sources
@@ -39,8 +40,10 @@ def build(height: float = HEIGHT, scale: float = 1.0) -> View:
     pens = {name: _Pen(chart, source, scale) for name, source in data.items()}
     _draw_bands(pens["bands"])
     _draw_rows(pens["rows"], scale)
+    _draw_cells(pens["cells"])
     _draw_folds(pens["folds"], scale)
     _draw_scale(pens["scale"])
+    _draw_key(pens["key"])
     _draw_heat(pens["heat"])
     _draw_handles(pens["handles"], scale)
     _draw_labels(pens["labels"])
@@ -151,6 +154,22 @@ export default (_args, _glyph, {r}) => {
   return path
 }
 """
+
+
+def _draw_cells(pen: _Pen) -> None:
+    """The channels that picked images keep. An edge of the same colour would hide gaps of one channel."""
+    for whose, role in picked.ROLES.items():
+        sides = {"left": "left", "right": whose, "bottom": "bottom", "top": "top"}
+        pen.draw(Quad(**sides, fill_alpha="alpha", line_color=None), fill_color=role)
+
+
+def _draw_key(pen: _Pen) -> None:
+    whole = Quad(left="left", right="outline", bottom="low", top="high", fill_color=None)
+    pen.draw(whole, "right", line_color="cut")
+    for whose, role in picked.ROLES.items():
+        swatch = Quad(left="left", right=whose, bottom="bottom", top="top", line_color=None)
+        pen.draw(swatch, "right", fill_color=role)
+    pen.draw(pen.text("x", "middle", "text"), "right", text_color="ink")
 
 
 def _draw_folds(pen: _Pen, scale: float) -> None:

@@ -3,9 +3,10 @@
 from collections import Counter
 from html import escape
 
+from explorer.figures import picked
 from explorer.figures.names import shortened, width_of
 from explorer.figures.rows import Layout, Row, Section
-from explorer.figures.shown import Shown, kept, percents
+from explorer.figures.shown import Shown, kept, percents, picked_shares
 from explorer.strings import Strings
 from explorer.values import Plan
 
@@ -17,6 +18,8 @@ NAME_ROOM = 88.0  # pixels for a name beside the bars
 def hover(row: Row, shown: Shown, strings: Strings) -> dict[str, object]:
     """What stands beside the pointer in a layer's row, as HTML."""
     lines = [row.words, strings("bars_kept", kept=kept(row, shown.plan), size=row.size)]
+    if masks := shown.instances.get(row.name):
+        lines.insert(1, picked.hover(masks, strings))
     if shown.macs and shown.dense_macs:
         now, dense = shown.macs[row.place] / 1e6, shown.dense_macs[row.place] / 1e6
         lines.append(strings("bars_macs", now=f"{now:,.3g}", dense=f"{dense:,.3g}"))
@@ -55,19 +58,25 @@ def most_lost(shown: Shown) -> str:
     return f"{most:.0f}" if most >= 10 else f"{most:.1f}"
 
 
-def fold_hover(section: Section, shown: Shown, strings: Strings) -> dict[str, object]:
+def names_in(layout: Layout, section: Section) -> list[str]:
+    """The names of a block's layers."""
+    return list(layout.places)[slice(*section.block.span)]
+
+
+def fold_hover(layout: Layout, section: Section, shown: Shown, strings: Strings) -> dict[str, object]:
     """What stands beside the pointer in the row of a folded block, as HTML."""
-    block = section.block
+    block, names = section.block, names_in(layout, section)
     layers = block.end - block.first
     lines = []
     if block.several:
         ends = {"first": block.start, "last": block.last, "blocks": block.several}
         lines.append(strings("bars_fold_blocks", **ends))
+    if picked_shares(names, shown):
+        lines.append(strings("bars_fold_picked", **percents(section, names, shown)))
+    elif section.groups:
+        lines.append(strings("bars_fold", layers=layers, **percents(section, names, shown)))
     if section.groups:
-        lines += [
-            strings("bars_fold", layers=layers, **percents(section, shown)),
-            strings("bars_fold_help"),
-        ]
+        lines.append(strings("bars_fold_help"))
     else:
         lines.append(strings("bars_fold_fixed", layers=layers))
     lines += _why_not(section, strings)
@@ -133,13 +142,15 @@ def describe(layout: Layout, shown: Shown, strings: Strings) -> list[str]:
     """The chart in sentences, bottom to top."""
     sentences = [strings("bars_say_image", channels=layout.image_channels)]
     entries = [(row.bottom, _say(row, shown, strings)) for row in layout.rows]
-    entries += [(s.bottom, [_say_fold(s, shown, strings)]) for s in layout.sections if s.folded]
+    entries += [(s.bottom, [_say_fold(layout, s, shown, strings)]) for s in layout.sections if s.folded]
     for _bottom, said in sorted(entries, key=lambda entry: entry[0]):
         sentences += said
     return sentences
 
 
 def _say(row: Row, shown: Shown, strings: Strings) -> list[str]:
+    if masks := shown.instances.get(row.name):
+        return [picked.say(row.name, masks, strings)]
     if not row.prunable:
         reason = row.reason or strings("bars_no_group")
         return [strings("bars_say_fixed", name=row.name, size=row.size, reason=reason)]
@@ -157,8 +168,11 @@ def _say(row: Row, shown: Shown, strings: Strings) -> list[str]:
     return said
 
 
-def _say_fold(section: Section, shown: Shown, strings: Strings) -> str:
+def _say_fold(layout: Layout, section: Section, shown: Shown, strings: Strings) -> str:
+    names = names_in(layout, section)
     values = {"name": section.block.name, "layers": section.block.end - section.block.first}
+    if picked_shares(names, shown):
+        return strings("bars_say_fold_picked", **values, **percents(section, names, shown))
     if not section.groups:
         return strings("bars_say_fold_fixed", **values)
-    return strings("bars_say_fold", **values, **percents(section, shown))
+    return strings("bars_say_fold", **values, **percents(section, names, shown))

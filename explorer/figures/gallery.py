@@ -45,17 +45,17 @@ def place_at(x: float, y: float, columns: int, count: int) -> int | None:
     return place if 0 <= column < columns and row >= 0 and place < count else None
 
 
-def sheet(images: Sequence[Pixels], columns: int) -> str:
+def sheet(images: Sequence[Pixels], columns: int, side: int = SIDE, cell_size: tuple[int, int] = CELL) -> str:
     """The images of a page as one PNG, each where its cell is, as a data URI; "" without images."""
     if not images:
         return ""
-    width, height = CELL[0] * SHARPNESS, CELL[1] * SHARPNESS
+    width, height = cell_size[0] * SHARPNESS, cell_size[1] * SHARPNESS
     cells = []
     for image in images:
         cell = np.zeros((height, width, 4), dtype=np.uint8)
-        small = fitted(image, SIDE * SHARPNESS)
+        small = fitted(image, side * SHARPNESS)
         down, along = small.shape[:2]
-        left = (SIDE * SHARPNESS - along) // 2
+        left = (side * SHARPNESS - along) // 2
         cell[:down, left : left + along] = small
         cells.append(cell)
     return data_uri(sprite(cells, columns, gap=0))
@@ -121,7 +121,7 @@ _COLUMNS = {
 }
 
 _HOVER = """<div style="font: {size}px sans-serif; color: #1f2933"><b>@name</b><br>@before<br>@now</div>"""
-_MEASURE = "const width = Math.floor(cb_obj.inner_width / scale); if (width >= least) range.end = width"
+MEASURE = "const width = Math.floor(cb_obj.inner_width / scale); if (width >= least) range.end = width"
 
 
 def build(scale: float = 1.0) -> View:
@@ -129,7 +129,7 @@ def build(scale: float = 1.0) -> View:
     data = sources("gallery", empty(_COLUMNS))
     chart = canvas("gallery", HEIGHT, (0, NARROWEST), scale)
     arguments = {"range": chart.x_range, "scale": scale, "least": CELL[0]}
-    chart.js_on_change("inner_width", CustomJS(args=arguments, code=_MEASURE))
+    chart.js_on_change("inner_width", CustomJS(args=arguments, code=MEASURE))
     chart.image_url(url="url", x=0, y="y", w="w", h="h", anchor="top_left", source=data["sheet"])
     box = {"left": "left", "right": "right", "top": "top", "bottom": "bottom"}
     frame = chart.quad(fill_alpha=0, hover_fill_alpha=0, hover_line_width=3, source=data["cells"], **box)

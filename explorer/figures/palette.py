@@ -1,7 +1,8 @@
 """Colours by role, for light and dark themes, and the script that repaints figures when the theme changes.
 
 Hues are those of Okabe & Ito 2008 ("Color Universal Design"): blue for what is kept, orange for the
-selection. Kept and removed also differ in form (solid, dashed outline), so colour never speaks alone.
+selection; of two picked images green for the first and purple for the second. Kept and removed also differ in
+form (solid, dashed outline), first and second in their place, so colour never speaks alone.
 """
 
 from typing import TypeVar
@@ -19,6 +20,8 @@ LIGHT = {
     "fixed": "#8b96a1",
     "chosen": "#e69f00",
     "lost": "#d55e00",
+    "first": "#009e73",
+    "second": "#cc79a7",
 }
 DARK = {
     "paper": "#111417",
@@ -31,6 +34,8 @@ DARK = {
     "fixed": "#77838f",
     "chosen": "#e69f00",
     "lost": "#d55e00",
+    "first": "#009e73",
+    "second": "#cc79a7",
 }
 
 M = TypeVar("M", bound=Model)

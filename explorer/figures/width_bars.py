@@ -1,13 +1,15 @@
 """Width bars: every layer as a bar as long as its channels, the image at the bottom, removed ones as an outline.
 
+Where images are picked, the layers that they keep channels of show which, cell by cell, in place of the plan's widths.
 What is not drawn is NaN in its column. Lengths are in parts of the longest dense bar, distances from the bars'
 left end in pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from statistics import median
 
-from explorer.figures.bar_words import fold_hover, hover, labels, legend_hover, most_lost
+from explorer.figures import picked
+from explorer.figures.bar_words import fold_hover, hover, labels, legend_hover, most_lost, names_in
 from explorer.figures.rows import Band, Layout, Row, Section
 from explorer.figures.shown import Shown, kept, percents, shares
 from explorer.figures.view import Columns, empty
@@ -22,12 +24,14 @@ NONE = float("nan")
 
 
 def columns(layout: Layout, shown: Shown, strings: Strings) -> dict[str, Columns]:
-    """The tables of the view: "margins", "rows", "bands", "folds", "handles", "heat", "hover", "labels"
-    and "scale", one entry for each thing that is drawn; times O(rows on the screen)."""
+    """The tables of the view: "margins", "rows", "cells", "key", "bands", "folds", "handles", "heat", "hover",
+    "labels" and "scale", one entry for each thing that is drawn; times O(rows on the screen)."""
     tables = empty(TABLES)
     numbered = _numbers_at(layout)
     for row in layout.rows:
         _append(tables["rows"], _row(layout, row, shown, numbered.get(row.group, 0.0)))
+        for cell in _cells(layout, row, shown):
+            _append(tables["cells"], cell)
         _append(tables["hover"], hover(row, shown, strings))
         if row.prunable and not row.thin and row.group not in shown.locked:
             _append(tables["handles"], _row_handle(layout, row, shown))
@@ -38,7 +42,7 @@ def columns(layout: Layout, shown: Shown, strings: Strings) -> dict[str, Columns
     for section in layout.sections:
         if section.folded:
             _append(tables["folds"], _fold(layout, section, shown, strings))
-            _append(tables["hover"], fold_hover(section, shown, strings))
+            _append(tables["hover"], fold_hover(layout, section, shown, strings))
             if free := [group for group in section.groups if group not in shown.locked]:
                 _append(tables["handles"], _fold_handle(layout, section, shown, free))
     for entry in _heat(layout, shown):
@@ -48,13 +52,15 @@ def columns(layout: Layout, shown: Shown, strings: Strings) -> dict[str, Columns
     for label in labels(layout, shown.plan, strings):
         _append(tables["labels"], label)
     _append(tables["scale"], _scale(layout, shown, strings))
+    for swatch in picked.key(shown, _right(layout, shown) - 4.0, strings):
+        _append(tables["key"], _swatch(layout, swatch))
     _append(tables["margins"], {"left": LEFT, "right": _right(layout, shown)})
     return tables
 
 
 def _right(layout: Layout, shown: Shown) -> float:
-    """The margin for numbers, wider if blocks are folded, and for the column of sensitivity."""
-    return (68.0 if layout.foldable else 44.0) + (20.0 if shown.lost else 0.0)
+    """The margin for numbers, wider if blocks are folded or images picked, and for the column of sensitivity."""
+    return (68.0 if layout.foldable or shown.instances else 44.0) + (20.0 if shown.lost else 0.0)
 
 
 def _append(table: Columns, entry: Mapping[str, object]) -> None:
@@ -73,9 +79,45 @@ def _numbers_at(layout: Layout) -> dict[str, float]:
     return ends
 
 
-def _thickness(row: Row) -> float:
+def _thickness(row: Row, shown: Shown) -> float:
+    """A thin row is as thick as it can be where its bar has cells."""
     pitch = row.top - row.bottom
+    if row.thin and row.name in shown.instances:
+        return pitch - 2.0
     return min(THIN, pitch * 0.5) if row.thin else min(pitch - 3.0, pitch * 0.4 + 5.0, THICKEST)
+
+
+def _cells(layout: Layout, row: Row, shown: Shown) -> Iterator[dict[str, object]]:
+    """Which channels the picked images keep, at their places in the bar."""
+    masks = shown.instances.get(row.name)
+    if masks is None:
+        return
+    half = _thickness(row, shown) / 2
+    for whose, start, end, share in picked.cells(masks):
+        right = layout.length(end, row.size)
+        yield {
+            "left": layout.length(start, row.size),
+            "bottom": row.middle - (0.0 if whose == "first" else half),
+            "top": row.middle + (0.0 if whose == "second" else half),
+            "alpha": share,
+            **{each: right if each == whose else NONE for each in picked.ROLES},
+        }
+
+
+def _swatch(layout: Layout, swatch: dict[str, object]) -> dict[str, object]:
+    """An entry of the key, beside the image's bar; its swatch shows the place in a bar, too."""
+    middle, half = layout.image_top / 2, picked.SWATCH / 2
+    whose, right = swatch["whose"], swatch["right"]
+    return {
+        **{name: swatch[name] for name in ("left", "x", "text")},
+        "middle": middle,
+        "low": middle - half,
+        "high": middle + half,
+        "outline": right,
+        "bottom": middle - (0.0 if whose == "first" else half),
+        "top": middle + (0.0 if whose == "second" else half),
+        **{each: right if each == whose else NONE for each in picked.ROLES},
+    }
 
 
 def _row(layout: Layout, row: Row, shown: Shown, band_end: float) -> dict[str, object]:
@@ -83,13 +125,15 @@ def _row(layout: Layout, row: Row, shown: Shown, band_end: float) -> dict[str, o
     length = layout.length(count, row.size)
     dense = layout.length(row.size, row.size)
     chosen = row.prunable and bool(shown.selection) and row.group == shown.selection
-    half = _thickness(row) / 2
+    half = _thickness(row, shown) / 2
     outlined = row.prunable and not row.banded
+    masks = shown.instances.get(row.name)
     width = shown.plan.widths.get(row.group)
     own = outlined and not row.thin
     mark = "@lock" if row.group in shown.locked else "@pin" if row.group in shown.pinned else ""
     gripped = any(band.group == row.group and band.grip == row.middle for band in layout.bands)
     marked = bool(mark) and (own or gripped)
+    solid = row.prunable and masks is None
     return {
         "bottom": row.middle - half,
         "top": row.middle + half,
@@ -98,14 +142,14 @@ def _row(layout: Layout, row: Row, shown: Shown, band_end: float) -> dict[str, o
         "base": count - (width * row.step if width is not None else 0),
         "step": row.step,
         "unit": layout.length(1, row.size),
-        "kept": length if row.prunable and not chosen else NONE,
-        "chosen": length if chosen else NONE,
-        "fixed": NONE if row.prunable else length,
-        "dense": dense if outlined else NONE,
+        "kept": length if solid and not chosen else NONE,
+        "chosen": length if solid and chosen else NONE,
+        "fixed": NONE if row.prunable or masks is not None else length,
+        "dense": dense if outlined or masks is not None else NONE,
         "reference": layout.length(kept(row, shown.reference), row.size) if own else NONE,
         "crossed": dense if own and width == 0 else NONE,
         "marker": MARKER_AT if row.name == shown.layer else NONE,
-        "number": str(count) if own else "",
+        "number": "" if row.thin or not (own or masks) else picked.number(masks) if masks else str(count),
         "number_at": max(dense, band_end),
         "number_shift": 21.0 if marked else 8.0,
         "mark": mark or "@pin",
@@ -132,9 +176,11 @@ def _band(layout: Layout, band: Band, shown: Shown) -> dict[str, object]:
 
 def _fold(layout: Layout, section: Section, shown: Shown, strings: Strings) -> dict[str, object]:
     whole = layout.length(section.size, section.size)
-    low, middle, high = (share * whole for share in shares(section, shown))
+    layers = names_in(layout, section)
+    low, middle, high = (share * whole for share in shares(section, layers, shown))
+    drawn = bool(section.groups) or any(name in shown.instances for name in layers)
     place = layout.places.get(shown.layer, -1)
-    texts = percents(section, shown)
+    texts = percents(section, layers, shown)
     same = texts["low"] == texts["high"]
     half = min(section.top - section.bottom - 3.0, (section.top - section.bottom) * 0.4 + 5.0, THICKEST) / 2
     number = (
@@ -147,13 +193,13 @@ def _fold(layout: Layout, section: Section, shown: Shown, strings: Strings) -> d
         "top": section.middle + half,
         "middle": section.middle,
         "start": section.block.first,
-        "dense": whole if section.groups else NONE,
-        "fixed": NONE if section.groups else whole,
-        "low": low if section.groups else NONE,
-        "median": middle if section.groups else NONE,
-        "high": high if section.groups else NONE,
+        "dense": whole if drawn else NONE,
+        "fixed": NONE if drawn else whole,
+        "low": low if drawn else NONE,
+        "median": middle if drawn else NONE,
+        "high": high if drawn else NONE,
         "marker": MARKER_AT if section.block.holds((place, place + 1)) else NONE,
-        "number": number if section.groups else "",
+        "number": number if drawn else "",
     }
 
 
@@ -173,7 +219,7 @@ def _row_handle(layout: Layout, row: Row, shown: Shown) -> dict[str, object]:
     count = kept(row, shown.plan)
     x, chosen = layout.length(count, row.size), row.group == shown.selection
     return {
-        **_handle(row.bottom, row.top, row.middle, _thickness(row) + 2, x, chosen),
+        **_handle(row.bottom, row.top, row.middle, _thickness(row, shown) + 2, x, chosen),
         "group": row.group,
         "layer": row.name,
         "groups": [row.group],
@@ -224,7 +270,7 @@ def _heat(layout: Layout, shown: Shown) -> list[dict[str, object]]:
 
 
 def _scale(layout: Layout, shown: Shown, strings: Strings) -> dict[str, object]:
-    if shown.lost:  # its legend needs the room; every bar has its number
+    if shown.lost or shown.instances:  # their legends need the room; every bar has its number
         text = ""
     elif layout.percent:
         text = strings("bars_scale_percent")
@@ -237,7 +283,9 @@ def _scale(layout: Layout, shown: Shown, strings: Strings) -> dict[str, object]:
         "image": layout.image_channels / layout.longest,
         "right": _right(layout, shown) - 4.0,
         "text": text,
-        "heat": strings("bars_lost_scale", points=most_lost(shown)) if shown.lost else "",
+        "heat": strings("bars_lost_scale", points=most_lost(shown))
+        if shown.lost and not shown.instances
+        else "",
     }
 
 
@@ -249,6 +297,8 @@ TABLES = {
         *_ROW,
         *("reference", "crossed", "marker", "number", "number_at", "number_shift", "mark", "mark_at"),
     ),
+    "cells": ("left", "bottom", "top", "alpha", *picked.ROLES),
+    "key": ("left", "outline", "low", "high", "bottom", "top", *picked.ROLES, "x", "middle", "text"),
     "bands": ("bottom", "top", "group", "dense", "reference", "width", "kept", "chosen"),
     "folds": (
         *("bottom", "top", "middle", "start", "dense", "fixed", "low", "median", "high", "marker", "number"),

@@ -1,4 +1,4 @@
-"""Methods: procedures that yield plans by training. One file each, on the training road (`road`)."""
+"""Methods: procedures that train, for a plan or for a subnetwork of every image. One file each, on one road."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +13,8 @@ from explorer.evaluate.recovery import require_trainable
 from explorer.graph import trace
 from explorer.graph.checks import check_model
 from explorer.methods.dmcp import DMCP
+from explorer.methods.fbs import FBS
+from explorer.methods.manidp import ManiDP
 from explorer.methods.road import Event, Found, Method, Snapshot, Subject, never, steps
 from explorer.methods.settings import checked
 from explorer.values import ChannelGraph, content_key
@@ -20,6 +22,8 @@ from explorer.zoo.network import Network
 
 METHODS: dict[str, Method] = {
     "dmcp": DMCP(),
+    "manidp": ManiDP(),
+    "fbs": FBS(),
 }
 
 
@@ -63,7 +67,7 @@ def search(
     checkpoint: str | Path | None = None,
     **settings: Any,
 ) -> Found:
-    """Search to the end; `settings` as the method declares them, such as target=0.4 (a share of the dense MACs).
+    """Search or train to the end; `settings` as the method declares them, such as target=0.4, a share of the MACs.
 
     `progress` gets every event. `checkpoint` names a file that keeps the snapshot of the last epoch that ended: if it
     is there and fits, the search goes on from it; at the end it is removed. The network passed and the global random

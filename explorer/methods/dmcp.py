@@ -27,6 +27,7 @@ from explorer.evaluate.recovery import reestimate_bn, require_trainable
 from explorer.graph.randomness import own_torch_numbers
 from explorer.methods.gates import ExpectedCost, Gates
 from explorer.methods.regularisers import REGULARISERS
+from explorer.methods.repeatable import copied, require_alike, rows_of, seed_of
 from explorer.methods.retraining import fresh
 from explorer.methods.road import BrokeDown, Run, Subject, Told, require_finite_loss
 from explorer.methods.settings import choice, number, share, whole
@@ -76,6 +77,7 @@ class DMCP:
     """The method: see the module."""
 
     name: str = "dmcp"
+    kind: str = "widths"
     label: str = "DMCP"
     about: str = (
         "Learns where each layer should stop: Markov chains over widths, trained with weights that serve all of them "
@@ -152,7 +154,7 @@ class _Search:
     def step(self, number: int) -> Told:
         rows = self._rows(number, self._weights)
         with (
-            own_torch_numbers(_number(self._settings.seed, number, 0)),
+            own_torch_numbers(seed_of(self._settings.seed, number, 0)),
             torch.inference_mode(False),
             torch.enable_grad(),
         ):
@@ -232,11 +234,7 @@ class _Search:
         return tuple(found)
 
     def _rows(self, number: int, rows: Tensor) -> Tensor:
-        """The images of a step: every epoch in an order of its own."""
-        epoch, place = divmod(number, self.per_epoch)
-        order = torch.Generator().manual_seed(_number(self._settings.seed, epoch, 1))
-        parts = split_evenly(rows[torch.randperm(len(rows), generator=order)], self._settings.batch)
-        return parts[place % len(parts)]
+        return rows_of(self._settings.seed, number, self.per_epoch, rows, self._settings.batch)
 
     def _macs(self, widths: NDArray[Any]) -> Any:
         return totals(self._subject.graph, all_widths(self._subject.graph, self._chains, widths), "macs")
@@ -259,8 +257,8 @@ class _Search:
         return {
             "tensors": tensors,
             "alphas": self._gates.alphas.detach().clone(),
-            "sgd": _copied(self._sgd.state_dict()),
-            "adam": _copied(self._adam.state_dict()),
+            "sgd": copied(self._sgd.state_dict()),
+            "adam": copied(self._adam.state_dict()),
             "frames": [list(frame) for frame in self._frames],
         }
 
@@ -268,12 +266,12 @@ class _Search:
         own = {**self._supernet.tensors, "": self._gates.alphas}
         try:
             kept = {**content["tensors"], "": content["alphas"]}
-            _require_alike(own, kept)
+            require_alike(own, kept)
             with torch.no_grad():
                 for name, tensor in own.items():
                     tensor.copy_(kept[name])
-            self._sgd.load_state_dict(_copied(content["sgd"]))
-            self._adam.load_state_dict(_copied(content["adam"]))
+            self._sgd.load_state_dict(copied(content["sgd"]))
+            self._adam.load_state_dict(copied(content["adam"]))
             self._frames = [
                 (int(step), alphas, float(share), dict(told))
                 for step, alphas, share, told in content["frames"]
@@ -293,7 +291,7 @@ class _Search:
     def finish(self, training: TrainingCost) -> tuple[ChainRun, Plan, nn.Module]:
         graph, settings = self._subject.graph, self._settings
         widths = expected_structure(graph, self._gates.values(), settings.target, settings.cost)
-        with own_torch_numbers(_number(settings.seed, self.of, 2)), torch.inference_mode(False):
+        with own_torch_numbers(seed_of(settings.seed, self.of, 2)), torch.inference_mode(False):
             supernet = self._supernet.trained(self._subject.network.model)
             reestimate_bn(supernet, self._subject.images, count=BN_IMAGES)
         return self._run(training, widths), prefix_plan(graph, widths), supernet
@@ -336,17 +334,6 @@ def _split(images: Images, settings: DMCPSettings) -> tuple[Tensor, Tensor]:
     return weights, order[:held]
 
 
-def _require_alike(own: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
-    """Raise ValueError unless tensors have the same names and shapes: copying would stretch some that do not."""
-    if {name: each.shape for name, each in own.items()} != {name: each.shape for name, each in kept.items()}:
-        raise ValueError("its tensors have other names or shapes")
-
-
-def _number(seed: int, number: int, kind: int) -> int:
-    """A seed of its own for every step and use."""
-    return int(np.random.default_rng([seed, number, kind]).integers(2**62))
-
-
 def _half_cosine(done: float) -> float:
     return (1 + math.cos(math.pi * done)) / 2
 
@@ -357,14 +344,3 @@ def _cosine(step: int, of: int, rise: float) -> float:
     if done < rise:
         return done / rise
     return LAST_RATE + (1 - LAST_RATE) * _half_cosine((done - rise) / (1 - rise))
-
-
-def _copied(state: Any) -> Any:
-    """A deep copy of an optimizer's state in what a snapshot may hold."""
-    if isinstance(state, Tensor):
-        return state.clone()
-    if isinstance(state, Mapping):
-        return {name: _copied(value) for name, value in state.items()}
-    if isinstance(state, list | tuple):
-        return [_copied(value) for value in state]
-    return state

@@ -22,6 +22,7 @@ from torch import nn
 from explorer.chains import ChainRun
 from explorer.data import Images
 from explorer.errors import BadInput, ExplorerError
+from explorer.instances import InstanceRun
 from explorer.records import TrainingCost
 from explorer.values import ChannelGraph, Plan
 from explorer.zoo.network import Network
@@ -31,6 +32,9 @@ NO_SNAPSHOT = (
     "{path} is not a snapshot of a search, or is damaged or of another version: delete it, or name another."
 )
 FRAMES = 120  # how often a view of a run is told, at most: steps of a replay
+
+
+Seen = ChainRun | InstanceRun  # what a run saw so far, by its method's kind
 
 
 class BrokeDown(ExplorerError):
@@ -82,23 +86,26 @@ class Run(Protocol):
         """Go on from a content."""
         ...
 
-    def look(self, done: int, losses: Mapping[str, float], training: TrainingCost) -> ChainRun:
+    def look(self, done: int, losses: Mapping[str, float], training: TrainingCost) -> Seen:
         """Note a frame after `done` steps, and return what was seen so far."""
         ...
 
-    def finish(self, training: TrainingCost) -> tuple[ChainRun, Plan, nn.Module]:
-        """After the last step: the run with its structure, the plan of it and the trained network in eval mode."""
+    def finish(self, training: TrainingCost) -> tuple[Seen, Plan | None, nn.Module]:
+        """After the last step: the whole run, its plan, if it came to one, and the trained network in eval mode."""
         ...
 
 
 class Method(Protocol):
-    """A procedure that yields plans by training. One per file, listed in `METHODS`.
+    """A procedure that trains. One per file, listed in `METHODS`.
 
-    `label` is for people, `about` one sentence with the source; `settings` a dataclass of declared settings.
+    `kind`: it comes to "widths", a plan for all images, or to "instances", a subnetwork for each. `label` is for
+    people, `about` one sentence with the source; `settings` a dataclass of declared settings.
     """
 
     @property
     def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
     @property
     def label(self) -> str: ...
     @property
@@ -174,13 +181,16 @@ _FIELDS = {
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a search came to: the plan, and `supernet`, the trained full-width network in eval mode whose first channels
-    the plan keeps."""
+    """What a method came to, and the trained `network` in eval mode.
+
+    Of kind "widths": the plan, and the full-width supernet whose first channels it keeps. Of kind "instances": no plan,
+    and a `dynamic.network.Dynamic`.
+    """
 
     method: str
-    run: ChainRun
-    plan: Plan
-    supernet: nn.Module
+    run: Seen
+    plan: Plan | None
+    network: nn.Module
     training: TrainingCost
 
 
@@ -198,7 +208,7 @@ class Event:
     losses: Mapping[str, float]
     training: TrainingCost
     seconds_left: float | None
-    run: ChainRun | None = None
+    run: Seen | None = None
     snapshot: Snapshot | None = None
     found: Found | None = None
 
@@ -257,8 +267,8 @@ def steps(
         last = kept or last
         left = seconds / behind * max(ahead, 0.0)
         yield Event(done, run.of, phase, losses, taken(), left, look, kept)
-    seen, plan, supernet = run.finish(taken())
-    found = Found(method, seen, plan, supernet, taken())
+    seen, plan, network = run.finish(taken())
+    found = Found(method, seen, plan, network, taken())
     yield Event(done, run.of, phase, losses, taken(), 0.0, run=seen, found=found)
 
 
@@ -274,7 +284,7 @@ def give_back() -> None:
 
 def _told_where(what: str, done: int, of: int, last: Snapshot | None) -> str:
     kept = f"Its first {last.step} steps are kept. " if last else ""
-    return f"The search broke down after step {done} of {of}: {what} {kept}Try a lower rate."
+    return f"The training broke down after step {done} of {of}: {what} {kept}Try a lower rate."
 
 
 def require_finite_loss(name: str, value: float) -> float:

@@ -98,7 +98,7 @@ def activations(
     with torch.inference_mode():
         for part in split_evenly(rows, BATCH):
             check()
-            values = _values(model, graph, place, images.inputs(part))  # (N, channels, positions)
+            values = values_at(model, graph, place, images.inputs(part))  # (N, channels, positions)
             if not count:
                 order = torch.randperm(values.shape[-1], generator=torch.Generator().manual_seed(0))
                 chosen = order[:POSITIONS]
@@ -117,7 +117,7 @@ def activations(
     )
 
 
-def _values(model: nn.Module, graph: ChannelGraph, place: Place, inputs: Tensor) -> Tensor:
+def values_at(model: nn.Module, graph: ChannelGraph, place: Place, inputs: Tensor) -> Tensor:
     """(N, channels, positions) of inputs (N, C, H, W)."""
     given, own = _seen(model, graph, place, inputs)
     here, layer = (own, place.layer) if place.reader is None else (given, place.reader)

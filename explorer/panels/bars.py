@@ -19,6 +19,7 @@ from explorer.panels.bokeh_document import BokehDocument
 from explorer.panels.page import keys_script, press_script, press_source
 from explorer.panels.summaries import section
 from explorer.strings import Strings
+from explorer.values import Bools
 
 if TYPE_CHECKING:
     from explorer.session import Session
@@ -59,10 +60,12 @@ class Bars(VBox):
         binding.render(
             self._render,
             *("plan", "cost", "request", "reference_plan", "selection", "layer", "sensitivity", "sweeping"),
+            *("picked", "instances"),
         )
         binding.render(self._render_sensitivity, "sensitivity", "sweeping")
         binding.render(
-            self._summarise, "plan", "current", "request", "reference_plan", "sensitivity", "layer"
+            self._summarise,
+            *("plan", "current", "request", "reference_plan", "sensitivity", "layer", "picked", "instances"),
         )
         binding.gesture(self.opened, "value", lambda span: self._open(None if span == FOLDED else span))
         binding.gesture(self.percent, "value", self._scale)
@@ -115,12 +118,22 @@ class Bars(VBox):
             dense_macs=session.dense_cost.layer_macs,
             lost={} if self._lost_hidden else session.sensitivity or {},
             removable=self._removable,
+            instances=self._picked_masks(),
         )
+
+    def _picked_masks(self) -> Mapping[str, tuple[Bools, ...]]:
+        """What the picked images keep of every layer that has a choice; {} if there are none."""
+        found, images = self._session.instances, self._session.picked
+        if found is None or not images:
+            return {}
+        rows = [row for row in map(found.row, images) if row is not None]
+        kept = [found.kept(row) for row in rows]
+        return {name: tuple(each[name] for each in kept) for name in kept[0]} if kept else {}
 
     def _render(self) -> None:
         self._follow(self._session.layer)
         shown = self._shown()
-        state = shown, self._layout, self._session.sweeping
+        state = shown, self._layout, self._session.sweeping, self._session.picked, self._session.instances
         if state == self._drawn and self._answered == self._asked:
             return
         self._drawn = state

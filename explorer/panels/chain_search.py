@@ -7,17 +7,17 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ipywidgets import HTML, Button, Dropdown, FloatText, HBox
+from ipywidgets import HTML, Button, HBox
 
 from explorer.chains import Chain, chain_of
 from explorer.errors import ExplorerError
 from explorer.panels.popover import Popover
+from explorer.panels.setting_fields import range_words, setting_field, setting_value
 from explorer.panels.words import shown, tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from explorer.methods.settings import Setting
     from explorer.records import Search
     from explorer.session import Session
     from explorer.strings import Strings
@@ -40,7 +40,7 @@ class SearchControls(HBox):
         method = METHODS["dmcp"]
         self._batch = method.settings().batch
         self.settings = [each for each in declared(method.settings) if each.shown]
-        self.fields = {each.name: _field(each, strings) for each in self.settings}
+        self.fields = {each.name: setting_field(each, strings, _key) for each in self.settings}
         self.cost, self.answer = HTML(), HTML().add_class("pe-search-answer")
         self.start = Button(description=strings("search_begin"), tooltip=strings("search_begin_help"))
         self.start.add_class("pe-primary")
@@ -71,7 +71,7 @@ class SearchControls(HBox):
     @property
     def values(self) -> dict[str, Any]:
         """What the fields say, as the method takes it."""
-        said = {each.name: _value(each, self.fields[each.name].value) for each in self.settings}
+        said = {each.name: setting_value(each, self.fields[each.name].value) for each in self.settings}
         data = self._session.network.data
         if data is not None and data.train is not None and len(data.train) < self._batch:
             said["batch"] = max(4, len(data.train) // FEWEST)
@@ -131,7 +131,7 @@ class SearchControls(HBox):
             try:
                 setting.checked(values[setting.name])
             except ExplorerError:
-                return _range_words(setting, say)
+                return range_words(setting, say, _key)
         least = reachable_share(self._session.graph, values["cost"])
         if values["target"] >= least:
             return ""
@@ -178,33 +178,5 @@ def number(epochs: float) -> str:
     return f"{epochs:.0f}" if epochs >= 9.95 else f"{epochs:.1f}"
 
 
-def _field(setting: Setting, strings: Strings) -> Any:
-    """The widget for a setting; shares are read in percent."""
-    words = {
-        "description": strings(f"search_set_{setting.name}"),
-        "tooltip": strings(f"search_set_{setting.name}_help"),
-    }
-    if setting.kind == "choice":
-        options = [(strings(f"search_set_{setting.name}_{name}"), name) for name in setting.choices]
-        return Dropdown(options=options, value=setting.default, **words)
-    usual = round(100 * setting.default, 6) if setting.kind == "share" else setting.default
-    return FloatText(value=usual, step=1, **words)  # without bounds, which would change what is typed
-
-
-def _value(setting: Setting, value: Any) -> Any:
-    """What a field says, as the method takes it."""
-    if setting.kind == "share":
-        return value / 100
-    return int(value) if setting.kind == "whole" and value.is_integer() else value
-
-
-def _range_words(setting: Setting, strings: Strings) -> str:
-    """What a setting can be, in the words and the unit of its field."""
-    from explorer.methods.settings import MOST
-
-    times = 100 if setting.kind == "share" else 1
-    what = "whole" if setting.kind == "whole" else "number"
-    words = {"name": strings(f"search_set_{setting.name}"), "low": f"{times * setting.low:g}"}
-    if setting.high >= MOST:
-        return strings(f"search_least_{what}", **words)
-    return strings(f"search_range_{what}", high=f"{times * setting.high:g}", **words)
+def _key(name: str) -> str:
+    return f"search_set_{name}"

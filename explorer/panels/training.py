@@ -16,18 +16,44 @@ if TYPE_CHECKING:
 EPOCHS = 50
 PHASES = {"warm-up": "search_warm_up", "search": "search_search"}
 LOSSES = "full", "sub", "chains", "cost"
+TERMS = "task", "sparsity", "similarity"
+KEYS = {
+    "widths": {
+        "progress": "search_progress",
+        "starting": "search_starting",
+        "stopped": "search_paused",
+        "failed": "search_failed",
+        "ready": "search_found",
+        "resume": "search_resume_help",
+        "stop": "search_stop_help",
+        "drop": "search_drop_help",
+    },
+    "instances": {
+        "progress": "dynamic_progress",
+        "starting": "dynamic_starting",
+        "stopped": "dynamic_paused",
+        "failed": "dynamic_failed",
+        "ready": "dynamic_found",
+        "resume": "dynamic_resume_help",
+        "stop": "dynamic_stop_help",
+        "drop": "dynamic_drop_help",
+    },
+}
+"""What is said of a search over widths, and of a training of instance subnetworks."""
 
 
 class TrainingStrip(HBox):
     """Stands at the right end of the last line while `opener` is pressed, or while something trains or waits.
 
-    A training, which ends by itself, stands before a search. A search that does not run is put aside when a person
-    opens the strip to train, or has used its widths; it stays in the session.
+    A training, which ends by itself, stands before a search over widths and a training of instance subnetworks; of
+    these two the one that runs stands first. What does not run is put aside when a person opens the strip to train, or
+    has used what it came to; it stays in the session.
     """
 
     def __init__(self, session: "Session", strings: Strings) -> None:
         self._session, self._strings = session, strings
-        self._aside: Search | None = None
+        self._aside: list[Search] = []
+        self._kind = "widths"  # of the search that is told of
         self.opener = ToggleButton(description=strings("after_train"), tooltip=strings("after_train_help"))
         self.opener.add_class("pe-train")
         self.epochs = BoundedIntText(
@@ -41,6 +67,7 @@ class TrainingStrip(HBox):
         self.start = self._button("train_start").add_class("pe-primary")
         self.use = self._button("train_use").add_class("pe-primary")
         self.use_widths = self._button("search_use").add_class("pe-primary")
+        self.show_own = self._button("dynamic_show").add_class("pe-primary")
         self.resume = self._button("search_resume").add_class("pe-primary")
         self.stop = self._button("train_stop")
         self.stop_search = self._button("search_stop")
@@ -48,47 +75,69 @@ class TrainingStrip(HBox):
         super().__init__(
             [
                 *(self.epochs, self.start, self.progress, self.use, self.stop),
-                *(self.use_widths, self.resume, self.stop_search, self.drop),
+                *(self.use_widths, self.show_own, self.resume, self.stop_search, self.drop),
             ]
         )
         self.add_class("pe-training")
         self._binding = binding = Binding(session)
-        binding.render(self._render, "training", "search")
+        binding.render(self._render, "training", "search", "instance_search")
         self.opener.observe(self._opened, "value")
         for button, gesture in (
             (self.start, lambda: session.train(self.epochs.value)),
             (self.stop, session.stop_training),
             (self.use, session.use_trained),
             (self.use_widths, self._use_widths),
-            (self.resume, session.resume_search),
-            (self.stop_search, session.stop_search),
-            (self.drop, session.drop_search),
+            (self.show_own, self._show_own),
+            (self.resume, lambda: session.resume_search(self._kind)),
+            (self.stop_search, lambda: session.stop_search(self._kind)),
+            (self.drop, lambda: session.drop_search(self._kind)),
         ):
             button.on_click(lambda _button, gesture=gesture: binding.act(gesture))
 
     def _button(self, key: str) -> Button:
         return Button(description=self._strings(key), tooltip=self._strings(f"{key}_help"))
 
+    def _searches(self) -> dict[str, Search]:
+        """What was begun last, by kind."""
+        found = {"widths": self._session.search, "instances": self._session.instance_search}
+        return {kind: search for kind, search in found.items() if search is not None}
+
+    def _told(self) -> Search | None:
+        """The search that is told of while nothing trains; `_kind` is then its kind."""
+        known = {kind: each for kind, each in self._searches().items() if each not in self._aside}
+        running = [kind for kind, search in known.items() if search.state == "running"]
+        for kind in (*running, *known):
+            self._kind = kind
+            return known[kind]
+        return None
+
     def _opened(self, _change: object) -> None:
-        search = self._session.search
-        if self.opener.value and search is not None and search.state != "running":
-            self._aside = search
+        if self.opener.value:
+            self._aside += [each for each in self._searches().values() if each.state != "running"]
         self._binding.refresh()
 
     def _use_widths(self) -> None:
         search = self._session.search
         if search is not None and search.run is not None:
             self._session.use_widths(search.run.widths)
-            self._aside = search
+            self._aside.append(search)
+            self._binding.refresh()
+
+    def _show_own(self) -> None:
+        search = self._session.instance_search
+        if search is not None:
+            self._session.show_instances("own")
+            self._aside.append(search)
             self._binding.refresh()
 
     def _render(self) -> None:
-        training, search = self._session.training, self._session.search
+        training, searches = self._session.training, self._searches().values()
+        self._aside = [each for each in self._aside if each in searches]
         ready = training is not None and training.ready
-        told = None if training is not None or search is self._aside else search
+        told = None if training is not None else self._told()
         state = "" if told is None else told.state
         free = training is None and told is None
-        searching = search is not None and search.state == "running"
+        searching = any(search.state == "running" for search in searches)
         self.opener.disabled = searching and not self.opener.value
         self.opener.tooltip = self._strings("after_train_later" if searching else "after_train_help")
         shown(self, self.opener.value or not free)
@@ -98,7 +147,8 @@ class TrainingStrip(HBox):
             (self.progress, not free),
             (self.use, ready),
             (self.stop, training is not None),
-            (self.use_widths, state == "ready"),
+            (self.use_widths, state == "ready" and self._kind == "widths"),
+            (self.show_own, state == "ready" and self._kind == "instances"),
             (self.resume, told is not None and told.resumable),
             (self.stop_search, state == "running"),
             (self.drop, state not in ("", "running")),
@@ -108,7 +158,9 @@ class TrainingStrip(HBox):
         if training is not None:
             self.progress.value = progress_html(self._strings, training)
         else:
-            self.progress.value = "" if told is None else search_html(self._strings, told)
+            self.progress.value = "" if told is None else search_html(self._strings, told, self._kind)
+        for button, word in ((self.resume, "resume"), (self.stop_search, "stop"), (self.drop, "drop")):
+            button.tooltip = self._strings(KEYS[self._kind][word])
 
 
 def progress_html(strings: Strings, training: Training) -> str:
@@ -126,20 +178,27 @@ def progress_html(strings: Strings, training: Training) -> str:
     return _line(_bar(strings, "train_progress", training.step, training.of), words)
 
 
-def search_html(strings: Strings, search: Search) -> str:
-    """How far a search is: a bar, what it does, its loss and the time that is left; all losses in the tooltip."""
-    bar = _bar(strings, "search_progress", search.step, search.of)
+def search_html(strings: Strings, search: Search, kind: str = "widths") -> str:
+    """How far a search of a kind of KEYS is: a bar, what it does, its loss and the time that is left; all losses in
+    the tooltip."""
+    keys = KEYS[kind]
+    bar = _bar(strings, keys["progress"], search.step, search.of)
     if search.state == "ready":
-        return _line("", strings("search_found"))
+        return _line("", strings(keys["ready"]))
     if search.state == "failed":
-        return _line(bar, strings("search_failed"), search.error)
+        return _line(bar, strings(keys["failed"]), search.error)
     if search.state == "stopped":
-        return _line(bar, strings("search_paused"))
+        return _line(bar, strings(keys["stopped"]))
     if not search.losses:
-        return _line(bar, strings("search_starting"))
-    losses = {name: f"{search.losses[name]:.3g}" if name in search.losses else "–" for name in LOSSES}
-    words = strings(PHASES[search.phase], loss=losses["full"], left=_time_left(strings, search.seconds_left))
-    return _line(bar, words, strings("search_losses", **losses))
+        return _line(bar, strings(keys["starting"]))
+    names = LOSSES if kind == "widths" else TERMS
+    losses = {name: f"{search.losses[name]:.3g}" if name in search.losses else "–" for name in names}
+    left = _time_left(strings, search.seconds_left)
+    if kind == "widths":
+        words = strings(PHASES[search.phase], loss=losses["full"], left=left)
+        return _line(bar, words, strings("search_losses", **losses))
+    words = strings("dynamic_running", loss=losses["task"], left=left)
+    return _line(bar, words, strings("dynamic_losses", **losses))
 
 
 def _time_left(strings: Strings, seconds: float | None) -> str:

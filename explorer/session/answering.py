@@ -113,7 +113,8 @@ class Answering(SessionState):
 
     @property
     def _search_runs(self) -> bool:
-        return self.search is not None and self.search.state == "running"
+        searches = self.search, self.instance_search
+        return any(search is not None and search.state == "running" for search in searches)
 
     # ---- the analytic part ------------------------------------------------------------------------------
 

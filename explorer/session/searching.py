@@ -1,4 +1,4 @@
-"""A search over widths beside the explorer: on a thread of its own, with snapshots that outlive the kernel."""
+"""A method that searches or trains beside the explorer: on its own thread, with snapshots that outlive the kernel."""
 
 import atexit
 import threading
@@ -14,6 +14,7 @@ from explorer.methods.road import Event, Found, Snapshot
 from explorer.records import Search, TrainingCost
 from explorer.session import wording
 from explorer.session.search_files import SearchFiles
+from explorer.session.wording import SearchWords
 from explorer.strings import Message
 from explorer.values import ChannelGraph
 from explorer.zoo import Network
@@ -56,9 +57,10 @@ class SearchDesk:
     """Runs one search at a time.
 
     `tell(search, message)` gets reports, at most every APART seconds of `clock`, at every snapshot and at the end; a
-    message says what else happened. It runs on the search's thread, under `state`, the lock that all else is called
-    under: nothing is told of a search that was forgotten, and nothing waits for a disk. The last sound snapshot is
-    remembered, and written to `files`: starting the same search again goes on from it, also in another process.
+    message, one of `words`, says what else happened. It runs on the search's thread, under `state`, the lock that all
+    else is called under: nothing is told of a search that was forgotten, and nothing waits for a disk. The last sound
+    snapshot is remembered, and written to `files`: starting the same search again goes on from it, also in another
+    process.
     """
 
     def __init__(
@@ -67,11 +69,12 @@ class SearchDesk:
         graph: ChannelGraph,
         tell: Callable[[Search, Message | None], object],
         state: threading.RLock,
+        words: SearchWords = wording.SEARCHES["widths"],
         files: SearchFiles | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._network, self._graph, self._tell, self._state = network, graph, tell, state
-        self._files, self._clock = files or SearchFiles(), clock
+        self.words, self._files, self._clock = words, files or SearchFiles(), clock
         self._warned = False
         self.job: Job | None = None  # the latest search; another desk can be given it
         self._worker: LatestWins[Job, Report] = LatestWins(self._work, self._report, self._failed)
@@ -134,7 +137,7 @@ class SearchDesk:
             if event.found is not None:
                 job.found, job.snapshot = event.found, None
                 self._files.remove(job.key)
-                report(replace(search, state="ready"), Message("search_ready"))
+                report(replace(search, state="ready"), Message(self.words.ready))
             elif event.snapshot is not None or self._clock() - last >= APART:
                 last = self._clock()
                 report(search, self._keep(job, event.snapshot))
@@ -142,7 +145,7 @@ class SearchDesk:
                 job.told = search
         if job.found is None:
             stopped = replace(job.told, state="stopped", seconds_left=None, resumable=True)
-            report(stopped, Message.of("search_stopped", step=stopped.step, of=stopped.of))
+            report(stopped, Message.of(self.words.stopped, step=stopped.step, of=stopped.of))
 
     def _begun(self, job: Job, report: Callable[[Search, Message | None], None]) -> Iterator[Event]:
         """The events of a search, from the farthest snapshot on: that in the file may be of a session that ended
@@ -165,9 +168,9 @@ class SearchDesk:
         except BadInput:
             job.snapshot = None
             self._files.remove(job.key)
-            report(starting(job.method, job.settings), Message("search_anew"))
+            report(starting(job.method, job.settings), Message(self.words.anew))
             return begin(None)
-        report(replace(job.told, step=step, of=of), Message.of("search_resumed", step=step, of=of))
+        report(replace(job.told, step=step, of=of), Message.of(self.words.resumed, step=step, of=of))
         return begun
 
     def _keep(self, job: Job, snapshot: Snapshot | None) -> Message | None:
@@ -180,7 +183,7 @@ class SearchDesk:
         except ExplorerError:
             if not self._warned:
                 self._warned = True
-                return Message.of("search_not_kept", folder=str(self._files.folder))
+                return Message.of(self.words.not_kept, folder=str(self._files.folder))
         return None
 
     def _report(self, job: Job, report: Report) -> None:

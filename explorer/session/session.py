@@ -13,19 +13,20 @@ from explorer.records import Moment, Outcomes, Training
 from explorer.session import wording
 from explorer.session.answering import Reference
 from explorer.session.history import History
-from explorer.session.searcher import Searcher
+from explorer.session.instancer import Instancer
+from explorer.session.searcher import KINDS
 from explorer.session.sweeps import SWEEPS
 from explorer.strings import Message
 from explorer.surgery import shrink
 from explorer.values import Recovery
 
 
-class Session(Searcher):
+class Session(Instancer):
     """Panels read the traits and call the methods; nothing else writes results.
 
     A request is answered at once (plan and cost, from cached scores); one worker thread does the rest and
-    publishes estimates as they come, another one trains, a third one searches over widths. Traits may change on
-    any thread. Raises CannotTrace if the network cannot be read.
+    publishes estimates as they come; others train, search over widths, train instance subnetworks and evaluate
+    those. Traits may change on any thread. Raises CannotTrace if the network cannot be read.
     """
 
     @property
@@ -246,22 +247,30 @@ class Session(Searcher):
             self.error = wording.in_words(error)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all that was asked is answered, trained and searched; True if the estimate is complete and
-        current.
+        """Block until all that was asked is answered, trained and searched, and all instance subnetworks that are
+        shown are known; True if the estimate is complete and current.
 
         Raises Interrupted if the kernel is interrupted meanwhile; the session goes back to its last good
         state, and a search keeps a snapshot.
         """
         try:
-            if not self._search_desk.idle(timeout) or (self._desk and not self._desk.idle(timeout)):
-                return False
-            if not self._worker.idle(timeout):
+            # What trains comes first: what it came to is evaluated by the others.
+            desks = (
+                self._search_desk,
+                self._instance_search_desk,
+                self._desk,
+                self._instance_desk,
+                self._worker,
+            )
+            if not all(desk is None or desk.idle(timeout) for desk in desks):
                 return False
         except KeyboardInterrupt:
             self._worker.cancel()
             self.stop_training()
-            self.stop_search()
+            for kind in KINDS:
+                self.stop_search(kind)
             with self._state:
+                self._leave_instances()
                 self.stage = Message("stage_ready")
                 self._go_back()
                 self.status = Message("status_stopped")
@@ -283,9 +292,9 @@ class Session(Searcher):
         self._closed = True
         self._sweeps.close()
         self._worker.close()
-        self._search_desk.close()
-        if self._desk is not None:
-            self._desk.close()
+        for desk in (self._search_desk, self._instance_search_desk, self._instance_desk, self._desk):
+            if desk is not None:
+                desk.close()
 
     def now(self) -> Moment:
         """What is asked and what it comes to, all of one state; traits read one by one may be of two."""

@@ -1,12 +1,38 @@
 """What the session says of itself, as messages: the words are in `explorer.strings`."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from explorer.errors import ExplorerError
 from explorer.graph.checks import removable
 from explorer.strings import Message
 from explorer.values import ChannelGraph, Plan, Recovery
 from explorer.zoo import Network
+
+
+@dataclass(frozen=True)
+class SearchWords:
+    """The keys of what is said of a search: `stopped` and `resumed` have places for step and of, `not_kept` for the
+    folder that cannot be written to."""
+
+    ready: str
+    stopping: str
+    stopped: str
+    resumed: str
+    anew: str
+    not_kept: str
+
+
+SEARCHES = {
+    "widths": SearchWords(
+        *("search_ready", "search_stopping", "search_stopped"),
+        *("search_resumed", "search_anew", "search_not_kept"),
+    ),
+    "instances": SearchWords(
+        *("dynamic_ready", "dynamic_stopping", "dynamic_stopped"),
+        *("dynamic_resumed", "dynamic_anew", "dynamic_not_kept"),
+    ),
+}
 
 
 def recovered(recovery: Recovery, cut: bool) -> Message:

@@ -248,3 +248,135 @@ def test_what_stays_is_hatched_so_that_it_differs_from_what_is_kept_by_more_than
     kept = [each for each in glyphs if getattr(each, "right", None) in ("kept", "low")]
     assert [each.hatch_pattern for each in fixed] == ["/", "/"]
     assert {each.hatch_pattern for each in kept} == {None}
+
+
+# ---- picked images ------------------------------------------------------------------------------------
+
+
+def picks(*kept, size=16):
+    """Masks of the layer "second" of CHAIN, from the channels that each image keeps."""
+    return {"second": tuple(np.isin(np.arange(size), list(channels)) for channels in kept)}
+
+
+def spans(tables, whose):
+    """(first channel, end) of the cells of one kind in a bar that is as long as 16 channels."""
+    cells = tables["cells"]
+    ends = zip(cells["left"], cells[whose], strict=True)
+    return [(round(16 * left), round(16 * right)) for left, right in ends if not math.isnan(right)]
+
+
+def test_a_picked_images_channels_are_cells_at_their_places_in_place_of_the_plans_width():
+    tables = tables_of(CHAIN, {"b": 4}, instances=picks([0, 1, 2, 9, 15]), selection="b")
+    row = row_of(tables, "b")
+    assert spans(tables, "both") == [(0, 3), (9, 10), (15, 16)]
+    assert spans(tables, "first") == spans(tables, "second") == []
+    assert math.isnan(row["kept"])
+    assert math.isnan(row["chosen"])
+    assert (row["dense"], row["number"]) == (1.0, "5")
+    assert {*tables["cells"]["bottom"], *tables["cells"]["top"]} == {row["bottom"], row["top"]}
+    assert row_of(tables, "a")["kept"] == 8 / 16  # no site: as it was
+
+
+def test_of_two_images_the_firsts_own_channels_are_the_upper_half_the_seconds_the_lower():
+    tables = tables_of(CHAIN, instances=picks([0, 1, 2, 3], [2, 3, 4, 8]))
+    row, cells = row_of(tables, "b"), tables["cells"]
+    assert spans(tables, "both") == [(2, 4)]
+    assert spans(tables, "first") == [(0, 2)]
+    assert spans(tables, "second") == [(4, 5), (8, 9)]
+    heights = {
+        whose: {
+            (bottom, top)
+            for bottom, top, right in zip(cells["bottom"], cells["top"], cells[whose], strict=True)
+            if not math.isnan(right)
+        }
+        for whose in ("both", "first", "second")
+    }
+    assert heights == {
+        "both": {(row["bottom"], row["top"])},
+        "first": {(row["middle"], row["top"])},
+        "second": {(row["bottom"], row["middle"])},
+    }
+    assert row["number"] == "4, 4"
+    colours = {g.glyph.right: g.glyph.fill_color for g in bar_drawing.build().root.renderers
+               if getattr(g.glyph, "fill_alpha", None) == "alpha"}  # fmt: skip
+    assert len(set(colours.values())) == len(colours) == 3
+
+
+def test_the_key_says_whose_a_colour_is_and_only_then():
+    assert tables_of(CHAIN)["key"]["text"] == []
+    assert tables_of(CHAIN, instances=picks([1]))["key"]["text"] == ["kept for the image"]
+    tables = tables_of(CHAIN, instances=picks([1], [2]), lost={"a": 1.0})
+    assert tables["key"]["text"] == ["1st only", "2nd only", "both"]
+    assert tables["key"]["x"] == sorted(tables["key"]["x"])
+    assert tables["scale"]["text"] == tables["scale"]["heat"] == [""]  # they would lie upon each other
+
+
+def test_thin_rows_of_a_residual_sum_are_outlined_and_thicker_where_they_have_cells():
+    mask = np.arange(64) % 2 == 0
+    bare = entry(tables_of(RESNET)["rows"], "middle", _middle("stage3.1.conv2"))
+    tables = tables_of(RESNET, instances={"stage3.1.conv2": (mask,)})
+    row = entry(tables["rows"], "middle", _middle("stage3.1.conv2"))
+    assert math.isnan(bare["dense"])
+    assert row["dense"] == 1.0
+    assert row["number"] == ""
+    assert row["top"] - row["bottom"] > bare["top"] - bare["bottom"]
+    assert len(tables["cells"]["left"]) == 32
+
+
+def _middle(name):
+    return next(row.middle for row in Geometry(make_graph(RESNET)).layout().rows if row.name == name)
+
+
+def test_very_many_channels_share_cells_that_are_as_opaque_as_many_are_kept():
+    specs = (("first", "a", 8, "3x3"), ("second", "b", 2048, "3x3"))
+    keep = np.zeros(2048, dtype=bool)
+    keep[:1024] = True
+    keep[1024:1536:4] = True  # one of every four: two of a cell of eight
+    cells = tables_of(specs, instances={"second": (keep,)})["cells"]
+    assert (cells["left"], cells["both"], cells["alpha"]) == ([0.0, 0.5], [0.5, 0.75], [1.0, 0.25])
+
+
+def test_a_layer_that_a_picked_image_empties_has_no_cells_and_a_layer_that_cannot_be_pruned_can_have_some():
+    assert tables_of(CHAIN, instances=picks([]))["cells"]["left"] == []
+    assert row_of(tables_of(CHAIN, instances=picks([])), "b")["number"] == "0"
+    tables = tables_of(CHAIN, instances={"classifier": (np.arange(10) < 5,)})
+    row = row_of(tables, "classes")
+    assert math.isnan(row["fixed"])
+    assert row["dense"] == 10 / 16
+
+
+def test_a_folded_block_reaches_over_the_shares_that_the_picked_images_keep():
+    masks = {f"layer2.{i}.conv": (np.arange(20) < 4 + i, np.arange(20) < 5) for i in range(10)}
+    tables = tables_of(FOLDED, opened=(0, 10), instances=masks)
+    fold = entry(tables["folds"], "start", 10)
+    whole = 20 / 30
+    assert (fold["low"], fold["high"]) == pytest.approx((4 / 20 * whole, 13 / 20 * whole))
+    assert fold["number"] == "20–65%"
+    assert "The picked images keep 20 to 65 %" in texts(tables, "layer2")
+    assert entry(tables["folds"], "start", 20)["number"] == "100%"  # no sites in it
+
+
+def test_picks_are_told_under_the_pointer_and_in_sentences():
+    graph = make_graph(CHAIN)
+    layout = Geometry(graph).layout()
+    one, two = (showing(graph, instances=picks(*kept)) for kept in ([[1, 2]], [[1, 2], [2, 3, 4]]))
+    said = [texts(width_bars.columns(layout, shown, STRINGS), "second") for shown in (one, two)]
+    assert "This image keeps 2 of 16 channels" in said[0]
+    assert "both images keep 1, only the first 1, only the second 2" in said[1]
+    sentences = bar_words.describe(layout, two, STRINGS)
+    assert sentences[2] == (
+        "second: of 16 channels both picked images keep 1, only the first 1, only the second 2."
+    )
+    assert "second: the picked image keeps 2 of 16 channels." in bar_words.describe(layout, one, STRINGS)
+    folded = showing(make_graph(FOLDED), instances={"layer1.3.conv": (np.arange(10) < 3,)})
+    sentence = bar_words.describe(Geometry(make_graph(FOLDED)).layout((10, 20)), folded, STRINGS)[1]
+    assert "the picked images keep 30 to 30 % of their channels" in sentence
+
+
+def test_cells_fill_the_view():
+    view = bar_drawing.build()
+    tables = tables_of(CHAIN, instances=picks([1, 5], [5, 6]))
+    for name in ("cells", "key"):
+        assert len({len(column) for column in tables[name].values()}) == 1
+    update(view, tables)
+    assert view.sources["cells"].data == tables["cells"]

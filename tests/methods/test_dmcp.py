@@ -170,9 +170,9 @@ def test_the_structure_meets_the_target_and_the_supernet_carries_it() -> None:
     assert abs(share / 0.6 - 1) <= 0.1  # six and eight channels: a unit is several per cent
     assert abs(found.run.shares[-1] / 0.6 - 1) <= 0.05
     assert found.plan == prefix_plan(graph, found.run.widths)
-    small = explorer.shrink(found.supernet, graph, found.plan)
+    small = explorer.shrink(found.network, graph, found.plan)
     assert explorer.evaluate(small, network.data).seen == 32
-    assert explorer.prove(found.supernet, graph, found.plan, network.example.repeat(4, 1, 1, 1)).ok
+    assert explorer.prove(found.network, graph, found.plan, network.example.repeat(4, 1, 1, 1)).ok
 
 
 def test_from_scratch_starts_with_other_weights() -> None:
@@ -186,7 +186,7 @@ def test_from_scratch_starts_with_other_weights() -> None:
 def test_the_supernets_statistics_are_those_of_its_own_weights() -> None:
     """Not the loaded network's: means and variances of the training images, of which all are one batch here."""
     network = toy_network()
-    net = search(network, **QUICK).supernet
+    net = search(network, **QUICK).network
     assert network.data is not None
     assert network.data.train is not None
     with torch.no_grad():
@@ -242,7 +242,7 @@ def test_accuracy_grows_and_the_least_network_learns_too() -> None:
     graph = graph_of(network)
     found = search(network, **{**QUICK, "warm_up": 10, "epochs": 10, "rate": 0.05})
     least = {chain.group: chain.least for chain in found.run.chains}
-    small = explorer.recover(explorer.shrink(found.supernet, graph, prefix_plan(graph, least)), network.data)
+    small = explorer.recover(explorer.shrink(found.network, graph, prefix_plan(graph, least)), network.data)
     assert found.run.losses["full"][-1] < 0.7 * np.nanmax(found.run.losses["full"])
     assert explorer.evaluate(small, network.data).accuracy > 0.5
 

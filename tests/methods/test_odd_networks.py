@@ -28,7 +28,7 @@ def test_images_that_lie_sorted_by_class_give_sound_statistics() -> None:
     """The first 1,024 of 2,048 are of two classes only."""
     network = toy_network(sorted_images(2048))
     found = search(network, **{**QUICK, "batch": 256, "warm_up": 3})
-    assert explorer.evaluate(found.supernet, images_of(256, 1)).accuracy > 0.6
+    assert explorer.evaluate(found.network, images_of(256, 1)).accuracy > 0.6
 
 
 def test_mixed_images_are_the_first_ones_where_these_stand_for_all() -> None:
@@ -69,8 +69,8 @@ def model_of(kind: type[nn.Module]) -> nn.Module:
 def test_buffers_of_their_own_are_the_full_networks() -> None:
     network = toy_network(model=model_of(Functional))
     found = search(network, **{**QUICK, "warm_up": 20})
-    assert explorer.evaluate(found.supernet, network.data).accuracy > 0.6
-    assert not torch.equal(found.supernet.get_buffer("mean"), network.model.get_buffer("mean"))
+    assert explorer.evaluate(found.network, network.data).accuracy > 0.6
+    assert not torch.equal(found.network.get_buffer("mean"), network.model.get_buffer("mean"))
 
 
 class Counting(nn.Module):
@@ -97,7 +97,7 @@ def test_stopped_and_resumed_is_as_never_stopped_with_buffers(kind: type[nn.Modu
     *_, resumed = events(network, graph, resume=halted.snapshot, **QUICK)
     assert straight.found is not None
     assert resumed.found is not None
-    ours, theirs = (event.found.supernet.state_dict() for event in (resumed, straight) if event.found)
+    ours, theirs = (event.found.network.state_dict() for event in (resumed, straight) if event.found)
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
@@ -116,7 +116,7 @@ class Drawing(nn.Module):
 def test_a_network_that_draws_in_eval_mode_is_repeated_and_moves_nobodys_numbers() -> None:
     network = toy_network(model=model_of(Drawing))
     state = torch.random.get_rng_state()
-    first, again = (search(network, **QUICK).supernet.state_dict() for _ in range(2))
+    first, again = (search(network, **QUICK).network.state_dict() for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
 

@@ -27,6 +27,7 @@ from explorer.values import (
     Scores,
     full_plan,
 )
+from tests.instance_runs import example_instances
 
 Spec = tuple[str, str, int, str]
 """Name of a layer, id of its group, channels, kernel as "3x3" ("" = linear)."""
@@ -110,6 +111,7 @@ def make_scores(graph: ChannelGraph, seed: int = 0) -> Scores:
 NOTED = (
     *("pin", "lock", "clear_pins", "press", "release", "undo", "redo", "train", "stop_training"),
     *("start_search", "stop_search", "resume_search", "drop_search", "use_widths", "read_recorded"),
+    *("read_recorded_instances", "dynamic"),
     *("use_trained", "set_reference", "restore", "name_visit", "check_final", "sweep"),
 )
 
@@ -150,6 +152,13 @@ class FakeSession(HasTraits):
     bands = Any(())
     sweeping = Unicode()
     outcomes = Any(None, allow_none=True)
+    instances = Any(None, allow_none=True)
+    instance_estimate = Any(None, allow_none=True)
+    instance_source = Unicode()
+    instance_level = Any(0.5)
+    picked = Any(())
+    instance_search = Any(None, allow_none=True)
+    recorded_instances = Any(None, allow_none=True)
 
     def __init__(
         self, specs: Sequence[Spec] = RESNET, scored: bool = True, data: bool = True, train: bool = True
@@ -224,6 +233,27 @@ class FakeSession(HasTraits):
         if name not in NOTED:
             raise AttributeError(name)
         return lambda *arguments, **named: self.called.append((name, *arguments, *([named] if named else [])))
+
+    def show_instances(self, source: str = "active", level: float | None = None) -> None:
+        """Of 40 images of 4 classes; recorded ones are ManiDP's."""
+        self.called.append(("show_instances", source))
+        if self.network.data is None:
+            raise BadInput("There are no images.")
+        found = example_instances(self.graph, source="active" if source == "active" else "manidp")
+        with self.hold_trait_notifications():
+            self.instance_source, self.instance_level = source, level or found.level
+            self.instances = found
+            self.instance_estimate = Estimate("instances", int(found.right.sum()), len(found), len(found))
+
+    def set_instance_level(self, level: float) -> None:
+        """Only a trial comes of it."""
+        self.called.append(("set_instance_level", level))
+        with self.hold_trait_notifications():
+            self.instance_level, self.instance_estimate = level, None
+            self.instances = replace(self.instances, level=level, trial=True)
+
+    def pick(self, *images: int) -> None:
+        self.picked = images
 
     def outcomes_of(self, one: int, other: int) -> Outcomes | None:
         """Those of `remembered`."""

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from bokeh.events import Tap
@@ -289,3 +290,44 @@ def test_the_page_scripts_know_what_they_need(session):
     assert script.args["keep"] == Strings("ko")("keep")
     assert script.args["language"] == "ko"
     assert press_source().data == {"down": [False]}
+
+
+def test_picked_images_show_in_the_bars_and_in_the_summary_until_they_are_cleared(session):
+    panel = pane(session)
+    bare = panel._view.sources["rows"].data
+    session.show_instances()
+    assert column(panel, "cells", "left") == []
+    session.pick(0)
+    found = session.instances
+    kept = int(found.kept(0)["stage2.1.conv1"].sum())
+    assert number_of(panel, "s2b1") == str(kept)
+    assert f"stage2.1.conv1: the picked image keeps {kept} of 32 channels." in panel.summary.value
+    session.pick(0, 6)
+    assert number_of(panel, "s2b1") == f"{kept}, {int(found.kept(3)['stage2.1.conv1'].sum())}"
+    assert "both picked images keep" in panel.summary.value
+    assert len(column(panel, "key", "text")) == 3
+    session.pick()
+    assert column(panel, "cells", "left") == []
+    assert panel._view.sources["rows"].data == bare
+    assert "picked" not in panel.summary.value
+
+
+def test_bars_follow_the_instances_of_another_level(session):
+    panel = pane(session)
+    session.show_instances()
+    session.pick(0)
+    before = len(column(panel, "cells", "left"))
+    keep = session.instances.keep.copy()
+    keep[0] = False
+    session.instances = replace(session.instances, keep=keep)
+    assert before > 0
+    assert column(panel, "cells", "left") == []
+    assert number_of(panel, "s2b1") == "0"
+
+
+def test_a_pick_that_is_not_among_the_instances_leaves_the_plan_in_the_bars(session):
+    panel = pane(session)
+    session.show_instances()
+    session.pick(1)  # only every second image has run
+    assert column(panel, "cells", "left") == []
+    assert number_of(panel, "s2b1") == "32"

@@ -32,7 +32,10 @@ def run():
 
 
 def visible(panel):
-    names = ("epochs", "start", "progress", "use", "stop", "use_widths", "resume", "stop_search", "drop")
+    names = (
+        *("epochs", "start", "progress", "use", "stop"),
+        *("use_widths", "show_own", "resume", "stop_search", "drop"),
+    )
     return {name for name in names if "pe-shut" not in getattr(panel, name)._dom_classes}
 
 
@@ -93,7 +96,7 @@ def test_a_search_shows_its_phase_losses_and_time_and_can_be_stopped(session):
         assert f"search · loss 0.5 · {left}" in panel.progress.value
     assert "drawn ones 0.25, chains 0.625, cost 0.01" in panel.progress.value
     panel.stop_search.click()
-    assert session.called == [("stop_search",)]
+    assert session.called == [("stop_search", "widths")]
 
 
 def test_a_stopped_search_is_resumed_or_dropped(session):
@@ -103,7 +106,7 @@ def test_a_stopped_search_is_resumed_or_dropped(session):
     assert "search stopped" in panel.progress.value
     panel.resume.click()
     panel.drop.click()
-    assert session.called == [("resume_search",), ("drop_search",)]
+    assert session.called == [("resume_search", "widths"), ("drop_search", "widths")]
     session.search = None
     assert "pe-shut" in panel._dom_classes
 
@@ -144,3 +147,59 @@ def test_a_search_that_waits_makes_room_for_a_training(session):
     assert "pe-shut" in panel._dom_classes
     session.search = RUNNING
     assert visible(panel) == {"progress", "stop_search"}, "it goes on, and is seen again"
+
+
+# ---- a training of instance subnetworks ---------------------------------------------------------------------
+
+SUBNETWORKS = Search(
+    "manidp", {"level": 0.75}, "running", 234, 468, "train", {"task": 0.4137}, 31.4, TrainingCost(), None
+)
+
+
+def test_a_training_of_subnetworks_shows_its_loss_and_time_and_can_be_stopped(session):
+    panel = TrainingStrip(session, STRINGS)
+    session.instance_search = replace(SUBNETWORKS, step=0, losses={}, seconds_left=None)
+    assert "subnetworks…" in panel.progress.value
+    session.instance_search = SUBNETWORKS
+    assert visible(panel) == {"progress", "stop_search"}
+    assert 'aria-valuenow="50"' in panel.progress.value
+    assert "50 % of the training done" in panel.progress.value
+    assert "subnetworks · loss 0.414 · 31 s left" in panel.progress.value
+    assert "images 0.414, sparsity –, similarity –" in panel.progress.value
+    assert "training" in panel.stop_search.tooltip
+    assert panel.opener.disabled
+    panel.stop_search.click()
+    session.instance_search = replace(SUBNETWORKS, state="stopped", resumable=True)
+    assert visible(panel) == {"progress", "resume", "drop"}
+    panel.resume.click()
+    panel.drop.click()
+    assert session.called == [
+        (gesture, "instances") for gesture in ("stop_search", "resume_search", "drop_search")
+    ]
+
+
+def test_the_subnetworks_that_were_trained_are_shown_once(session):
+    panel = TrainingStrip(session, STRINGS)
+    session.instance_search = replace(SUBNETWORKS, state="ready")
+    assert visible(panel) == {"progress", "show_own", "drop"}
+    panel.show_own.click()
+    assert session.instance_source == "own"
+    assert "pe-shut" in panel._dom_classes
+    assert session.instance_search is not None, "it is only put aside"
+
+
+def test_of_two_the_one_that_runs_is_told_of_and_then_the_other(session, run):
+    panel = TrainingStrip(session, STRINGS)
+    session.search = replace(RUNNING, state="ready", run=run)
+    session.instance_search = SUBNETWORKS
+    assert visible(panel) == {"progress", "stop_search"}
+    assert "50 % of the training done" in panel.progress.value
+    session.instance_search = replace(SUBNETWORKS, state="ready")
+    assert visible(panel) == {"progress", "use_widths", "drop"}
+    assert "search" in panel.drop.tooltip
+    panel.use_widths.click()
+    assert visible(panel) == {"progress", "show_own", "drop"}
+    panel.opener.value = True
+    assert visible(panel) == {"epochs", "start"}, "both are put aside"
+    session.search = replace(RUNNING, state="stopped", resumable=True)
+    assert visible(panel) == {"progress", "resume", "drop"}, "a new one is seen"

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from torch import nn
 
 import explorer
 from explorer.data import Data, Images, Normalize
-from explorer.records import Search
 from explorer.session import Session
 from tests.session.fake_search import FakeRoad
 
@@ -70,7 +70,8 @@ def opened(model: nn.Module, data: Data | None = None) -> Iterator[Session]:
     made = Session(explorer.load(model, data=data or tiny_data()))
     yield made
     made.close()
-    for part in (made._worker, made._desk, made._sweeps, made._search_desk):
+    searches = made._search_desk, made._instance_search_desk
+    for part in (made._worker, made._desk, made._sweeps, made._instance_desk, *searches):
         part.idle(WAIT)
 
 
@@ -132,20 +133,21 @@ def road(session, monkeypatch):
     """In place of what searches: it makes the steps that the test allows, and all of them are told."""
     made = FakeRoad()
     monkeypatch.setattr("explorer.session.searching.events", made)
-    monkeypatch.setattr(session._search_desk, "_clock", itertools.count().__next__)
+    for desk in (session._search_desk, session._instance_search_desk):
+        monkeypatch.setattr(desk, "_clock", itertools.count().__next__)
     yield made
     made.let()
 
 
-def until(session: Session, true: Callable[[Search | None], bool]) -> None:
-    """Wait until the session tells of a search that is so."""
+def until(session: Session, true: Callable[[Any], object], trait: str = "search") -> None:
+    """Wait until what the session tells of a search, or by another trait, is so."""
     told = threading.Event()
 
     def look(_change: object = None) -> None:
-        if true(session.search):
+        if true(getattr(session, trait)):
             told.set()
 
-    session.observe(look, "search")
+    session.observe(look, trait)
     look()
     assert told.wait(WAIT)
-    session.unobserve(look, "search")
+    session.unobserve(look, trait)

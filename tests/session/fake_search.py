@@ -6,14 +6,17 @@ from dataclasses import replace
 
 from torch import nn
 
+from explorer.chains import ChainRun
 from explorer.errors import BadInput
-from explorer.methods import search_key
+from explorer.instances import InstanceRun
+from explorer.methods import METHODS, search_key
 from explorer.methods.road import BrokeDown, Event, Found, Snapshot
 from explorer.methods.structure import prefix_plan
 from explorer.records import TrainingCost
 from explorer.values import ChannelGraph
 from explorer.zoo import Network
 from tests.chain_runs import example_run
+from tests.instance_runs import example_instance_run
 
 WAIT = 300
 
@@ -22,7 +25,8 @@ class FakeRoad:
     """In place of `explorer.methods.events`: `of` steps with a snapshot after every `epoch` of them.
 
     It stands before every step until `let` allows it, and only then looks whether it is to stop. At step `breaks`
-    it breaks down; if it `refuses`, no snapshot fits. What it finds is `supernet`; None: the network itself.
+    it breaks down; if it `refuses`, no snapshot fits. What it finds is `supernet`, for a method of instance
+    subnetworks a Dynamic; None: the network itself.
     """
 
     def __init__(self, of: int = 6, epoch: int = 2, breaks: int = 0) -> None:
@@ -69,12 +73,17 @@ class FakeRoad:
     ) -> Iterator[Event]:
         first = done = last.step if last else 0
 
+        instances = METHODS[method].kind == "instances"
+        phase, loss = ("train", "task") if instances else ("search", "full")
+
+        def seen(ended: bool) -> ChainRun | InstanceRun:
+            return example_instance_run(graph, ended=ended) if instances else example_run(graph, ended=ended)
+
         def event() -> Event:
             cost = TrainingCost(float(done), done)
             if done == first:  # as the road itself: there was no step to tell of
                 return Event(done, self.of, "", {}, cost, None)
-            run = example_run(graph, ended=False)
-            return Event(done, self.of, "search", {"full": 1.0 / (1 + done)}, cost, 1.0, run=run)
+            return Event(done, self.of, phase, {loss: 1.0 / (1 + done)}, cost, 1.0, run=seen(False))
 
         def snapshot() -> Snapshot:
             return Snapshot(method, key, done, self.of, float(done), done, {"step": done})
@@ -91,8 +100,9 @@ class FakeRoad:
                 yield replace(event(), snapshot=last)
             else:
                 yield event()
-        run = example_run(graph)
-        found = Found(method, run, prefix_plan(graph, run.widths), self.supernet or model, run.training)
+        run = seen(True)
+        plan = prefix_plan(graph, run.widths) if isinstance(run, ChainRun) else None
+        found = Found(method, run, plan, self.supernet or model, run.training)
         yield replace(event(), run=run, found=found)
 
     def _leave(self, stop: Callable[[], bool]) -> bool:

@@ -91,7 +91,7 @@ def test_a_real_search_comes_to_what_the_road_comes_to_however_it_was_stopped(se
     run = again.search.run
     assert np.array_equal(run.alphas, straight.run.alphas)
     assert run.widths == straight.run.widths
-    ours, theirs = again.supernet().model.state_dict(), straight.supernet.state_dict()
+    ours, theirs = again.supernet().model.state_dict(), straight.network.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     again.close()
 

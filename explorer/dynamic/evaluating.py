@@ -1,0 +1,181 @@
+"""What a dynamic network says of images, batch by batch, and what it keeps for each of them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from explorer.data import DataSource, Images, as_images
+from explorer.data.batches import split_evenly
+from explorer.data.fitting import require_labels
+from explorer.dynamic.counting import macs
+from explorer.dynamic.network import Dynamic, Passed, most_active
+from explorer.errors import BadInput
+from explorer.evaluate.estimates import Check, divergences, eval_mode, forward, not_finite, nothing
+from explorer.graph import trace
+from explorer.instances import Instances
+from explorer.values import Estimate, content_key
+from explorer.zoo.network import Network
+
+MOST_IMAGES = 2_000
+MOST_ENTRIES = 20_000_000  # of one table over images and channels: 80 MB
+BATCH = 125
+
+
+def rows_for(dynamic: Dynamic, images: Images, most: int = MOST_IMAGES) -> NDArray[np.int64]:
+    """Positions of the images that are looked at, evenly spread: fewer where a network has very many channels."""
+    affordable = max(1, MOST_ENTRIES // max(dynamic.sites.channels, 1))
+    count = min(len(images), most, affordable)
+    return np.linspace(0, len(images) - 1, count).round().astype(np.int64)
+
+
+def instances(
+    dynamic: Dynamic,
+    images: Images,
+    rows: NDArray[np.int64],
+    level: float | None = None,
+    check: Check = nothing,
+) -> Iterator[tuple[Estimate, Instances | None]]:
+    """Estimates of the accuracy over the images at `rows`, the last one with what was kept for each.
+
+    Without labels, what the dense network says of the images stands for them. `check` is called before every batch
+    and may raise. Raises BadInput for images that the network cannot take or answers with numbers that are not finite.
+    """
+    level = dynamic.level if level is None else level
+    require_level(level)
+    fast = dynamic.folded()
+    dense = None if images.labelled else dynamic.dense
+    key = content_key(dynamic.source, level, *_weights(dynamic), images.key, rows)
+    seen, right, apart = 0, 0, 0.0
+    parts: list[tuple[NDArray[np.generic], ...]] = []
+    for part in split_evenly(torch.from_numpy(rows), BATCH):
+        check()
+        with torch.inference_mode():
+            inputs = images.inputs(part)
+            passed = fast.passed(inputs, level)
+            _require_finite(dynamic, passed)
+            labels = images.labels[part] if images.labels is not None else None
+            if dense is not None:
+                theirs = _dense_logits(dense, inputs)
+                labels = theirs.argmax(1)
+                apart += float(divergences(theirs, passed.logits).sum())
+            assert labels is not None
+            require_labels(labels, passed.logits)
+            losses = cross_entropy(passed.logits, labels, reduction="none")
+        predicted = passed.logits.argmax(1)
+        seen, right = seen + len(part), right + int((predicted == labels).sum())
+        kept = passed.keep.numpy()
+        counted = macs(dynamic.graph, dynamic.sites, kept, dynamic.module_macs)
+        kinds = passed.saliency.float().numpy(), passed.features.float().numpy(), kept
+        parts.append(
+            (*kinds, counted, predicted.numpy().astype(np.int16), labels.numpy(), losses.float().numpy())
+        )
+        estimate = Estimate(
+            key,
+            right,
+            seen,
+            len(rows),
+            "accuracy" if dense is None else "agreement",
+            None if dense is None else apart / seen,
+        )
+        if seen < len(rows):
+            yield estimate, None
+    names = "saliency", "features", "keep", "macs", "predicted", "labels", "losses"
+    tables: dict[str, Any] = {
+        name: np.concatenate(column) for name, column in zip(names, zip(*parts, strict=True), strict=True)
+    }
+    yield (
+        estimate,
+        Instances(
+            network=dynamic.name,
+            source=dynamic.source,
+            level=level,
+            sites=dynamic.sites,
+            images=rows,
+            of=len(images),
+            dense_macs=_dense_macs(dynamic),
+            module_macs=dynamic.module_macs,
+            **tables,
+        ),
+    )
+
+
+def subnetworks(
+    network: Network,
+    dynamic: Dynamic | None = None,
+    level: float | None = None,
+    data: DataSource | None = None,
+) -> Instances:
+    """What every image keeps of a network, and what comes of it: on the explore images, or those of `data`.
+
+    `dynamic` says how channels are chosen: `search(network, "manidp").network`, or by default each image's most active
+    channels, which needs no training (`most_active`). `level` in (0, 1] is the share that is kept. Raises BadInput
+    without images, for a network that has nothing to drop, and for what cannot be evaluated.
+    """
+    if not isinstance(network, Network):
+        raise BadInput(
+            f"subnetworks takes a loaded network, not {type(network).__name__}: explorer.load(model, data=images)."
+        )
+    if data is None and network.data is None:
+        raise BadInput(
+            f"{network.name} was loaded without images, and every image has its own subnetwork: pass data=, such as a "
+            "pair of tensors (inputs, labels) or a folder."
+        )
+    source = network.data if data is None else data
+    assert source is not None
+    images = as_images(source, "explore")
+    if dynamic is None:
+        dynamic = most_active(network, trace(network.model, network.example))
+    *_, (_estimate, found) = instances(dynamic, images, rows_for(dynamic, images), level)
+    assert found is not None
+    return found
+
+
+def tried(found: Instances, dynamic: Dynamic, level: float) -> Instances:
+    """What images would keep at another level, from the saliencies that are known: a trial.
+
+    What follows from it (predictions, and the saliencies of later layers, which read what earlier ones kept) is still
+    as it was. Raises BadInput for a level that is no share.
+    """
+    require_level(level)
+    keep = dynamic.keep(torch.from_numpy(found.saliency.copy()), level).numpy()
+    counted = macs(dynamic.graph, dynamic.sites, keep, dynamic.module_macs)
+    return replace(found, level=level, keep=keep, macs=counted, trial=True)
+
+
+def require_level(level: object) -> float:
+    """The level as a float; raises BadInput unless it is a share above 0 and up to 1."""
+    number = float(level) if isinstance(level, int | float) and not isinstance(level, bool) else 0.0
+    if not 0 < number <= 1:
+        raise BadInput(
+            f"What every image keeps is a share of the channels above 0 and up to 1, not {level!r}."
+        )
+    return number
+
+
+def _dense_macs(dynamic: Dynamic) -> int:
+    every = np.ones((1, dynamic.sites.channels), dtype=bool)
+    return int(macs(dynamic.graph, dynamic.sites, every)[0])
+
+
+def _dense_logits(dense: nn.Module, inputs: Tensor) -> Tensor:
+    with eval_mode(dense):
+        return forward(dense, inputs)
+
+
+def _weights(dynamic: Dynamic) -> list[object]:
+    """What tells two dynamic networks apart: their parts' content."""
+    found: list[object] = []
+    for name, tensor in dynamic.state_dict().items():
+        found += [name, tensor.detach().float().numpy()]
+    return found
+
+
+def _require_finite(dynamic: Dynamic, passed: Passed) -> None:
+    if not (torch.isfinite(passed.logits).all() and torch.isfinite(passed.saliency).all()):
+        raise BadInput(f"The answers of {dynamic.name} are not finite; {not_finite(dynamic)}")

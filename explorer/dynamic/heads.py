@@ -1,0 +1,67 @@
+"""The small networks that predict, from what enters a convolution, how much an image needs each of its outputs."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SQUEEZED_FROM = (
+    80  # outputs; layers with fewer keep as many hidden units as outputs (as in the released code)
+)
+SQUEEZE = 2
+SOFT = (
+    0.1  # of Kaiming's weights in the second layer: saliencies begin near 1, and logits near the dense ones
+)
+
+
+class SaliencyModule(nn.Module):
+    """ManiDP's G: (N, inputs) of channel means -> saliencies (N, outputs) from 0 to `clamp`.
+
+    Two linear layers with a ReLU between and behind them; the first has no bias, the second's begins at 1. Tang et al.
+    2021; squeezed as in the released code. With that code's own initial weights a trained network falls to chance
+    (its saliencies are then random and unbounded), so ours begin softer and are clamped lower.
+    """
+
+    def __init__(self, inputs: int, outputs: int, clamp: float = 2.0) -> None:
+        super().__init__()
+        hidden = max(1, outputs // (SQUEEZE if outputs >= SQUEEZED_FROM else 1))
+        self.squeeze = nn.Linear(inputs, hidden, bias=False)
+        self.excite = nn.Linear(hidden, outputs)
+        self.clamp = clamp
+        nn.init.kaiming_normal_(self.squeeze.weight)
+        nn.init.kaiming_normal_(self.excite.weight)
+        with torch.no_grad():
+            self.excite.weight.mul_(SOFT)
+        nn.init.ones_(self.excite.bias)
+
+    def forward(self, means: Tensor) -> Tensor:
+        return functional.relu(self.excite(functional.relu(self.squeeze(means)))).clamp(max=self.clamp)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of both layers, for one image."""
+        return self.squeeze.weight.numel() + self.excite.weight.numel()
+
+
+class Predictor(nn.Module):
+    """FBS's channel saliency predictor: (N, inputs) of mean absolute values -> (N, outputs), 0 or more.
+
+    One linear layer and a ReLU; weights normally distributed with standard deviation 0.05 (Gao et al. 2019). `bias`
+    (outputs,): what it predicts for zeros; 1 where none is given.
+    """
+
+    SPREAD = 0.05
+
+    def __init__(self, inputs: int, outputs: int, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+        nn.init.trunc_normal_(self.linear.weight, std=self.SPREAD)
+        with torch.no_grad():
+            self.linear.bias.copy_(torch.ones(outputs) if bias is None else bias)
+
+    def forward(self, means: Tensor) -> Tensor:
+        return functional.relu(self.linear(means))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds, for one image."""
+        return self.linear.weight.numel()
