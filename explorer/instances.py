@@ -155,7 +155,7 @@ class Instances:
         return MappingProxyType({layer: count for layer, count in counts.items() if count})
 
     def by_quintile(self) -> tuple[float, float]:
-        """Mean share of the MACs over the fifth of the images with the lowest losses, and over that with the highest."""
+        """Mean share of the MACs over the fifth of the images with the lowest losses, and with the highest."""
         order = np.argsort(self.losses, kind="stable")
         part = max(1, len(order) // 5)
         return float(self.shares[order[:part]].mean()), float(self.shares[order[-part:]].mean())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from explorer.errors import BadInput
 from explorer.evaluate.estimates import Check, divergences, eval_mode, forward, not_finite, nothing
 from explorer.graph import trace
 from explorer.instances import Instances
-from explorer.values import Estimate, content_key
+from explorer.values import ChannelGraph, Estimate, content_key
 from explorer.zoo.network import Network
 
 MOST_IMAGES = 2_000
@@ -51,6 +52,7 @@ def instances(
     fast = dynamic.folded()
     dense = None if images.labelled else dynamic.dense
     key = content_key(dynamic.source, level, *_weights(dynamic), images.key, rows)
+    require_traced_size(dynamic.graph, images)
     seen, right, apart = 0, 0, 0.0
     parts: list[tuple[NDArray[np.generic], ...]] = []
     for part in split_evenly(torch.from_numpy(rows), BATCH):
@@ -129,8 +131,19 @@ def subnetworks(
     source = network.data if data is None else data
     assert source is not None
     images = as_images(source, "explore")
+    graph = trace(network.model, network.example)
     if dynamic is None:
-        dynamic = most_active(network, trace(network.model, network.example))
+        dynamic = most_active(network, graph)
+    if not isinstance(dynamic, Dynamic):
+        raise BadInput(
+            f"dynamic is a {type(dynamic).__name__}; expected what explorer.search(network, 'manidp').network or "
+            "explorer.most_active(network, graph) returns."
+        )
+    if dynamic.graph.key != graph.key:
+        raise BadInput(
+            f"The dynamic network was made of {dynamic.name}, whose layers are not those of {network.name}. Pass the "
+            "network that it was made of."
+        )
     *_, (_estimate, found) = instances(dynamic, images, rows_for(dynamic, images), level)
     assert found is not None
     return found
@@ -150,12 +163,24 @@ def tried(found: Instances, dynamic: Dynamic, level: float) -> Instances:
 
 def require_level(level: object) -> float:
     """The level as a float; raises BadInput unless it is a share above 0 and up to 1."""
-    number = float(level) if isinstance(level, int | float) and not isinstance(level, bool) else 0.0
+    flag = isinstance(level, bool)  # which Python takes for a number
+    number = float(level) if isinstance(level, Real) and not flag else 0.0
     if not 0 < number <= 1:
         raise BadInput(
             f"What every image keeps is a share of the channels above 0 and up to 1, not {level!r}."
         )
     return number
+
+
+def require_traced_size(graph: ChannelGraph, images: Images) -> None:
+    """Raise BadInput for images whose inputs are of another size than the graph's: their MACs would be others."""
+    with torch.inference_mode():
+        shape = tuple(images.inputs(slice(0, 1)).shape[1:])
+    if shape != graph.input_shape:
+        raise BadInput(
+            f"These images become inputs of shape {shape}, and the network was traced for {graph.input_shape}: MACs "
+            "are counted for that size. Load the network with these images, or with an example of their size."
+        )
 
 
 def _dense_macs(dynamic: Dynamic) -> int:

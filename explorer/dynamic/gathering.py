@@ -263,7 +263,10 @@ class Gathered:
 
 
 def _set_forward(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
-    module.__dict__["forward"] = forward  # of this one module of a private copy, not of its class
+    def called(*given: Tensor, **named: Tensor) -> Tensor:
+        return forward(given[0] if given else named["input"])
+
+    module.__dict__["forward"] = called  # of this one module of a private copy, not of its class
 
 
 def _scattered(y: Tensor, rows: Tensor | None, size: int) -> Tensor:

@@ -45,8 +45,9 @@ class SaliencyModule(nn.Module):
 class Predictor(nn.Module):
     """FBS's channel saliency predictor: (N, inputs) of mean absolute values -> (N, outputs), 0 or more.
 
-    One linear layer and a ReLU; weights normally distributed with standard deviation 0.05 (Gao et al. 2019). `bias`
-    (outputs,): what it predicts for zeros; 1 where none is given.
+    One linear layer and a ReLU; weights normally distributed with standard deviation 0.05 (Gao et al. 2019), beyond 64
+    inputs less, or predictions would drown in noise. `bias` (outputs,): what it predicts for zeros; 1 where none is
+    given.
     """
 
     SPREAD = 0.05
@@ -54,7 +55,7 @@ class Predictor(nn.Module):
     def __init__(self, inputs: int, outputs: int, bias: Tensor | None = None) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
-        nn.init.trunc_normal_(self.linear.weight, std=self.SPREAD)
+        nn.init.trunc_normal_(self.linear.weight, std=self.SPREAD * min(1.0, (64 / inputs) ** 0.5))
         with torch.no_grad():
             self.linear.bias.copy_(torch.ones(outputs) if bias is None else bias)
 

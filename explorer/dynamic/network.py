@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from explorer.data.fitting import require_logits, taking
 from explorer.dynamic import choosing
-from explorer.dynamic.sites import attached, find_sites
+from explorer.dynamic.sites import attached, find_sites, without_hooks
 from explorer.errors import BadInput
 from explorer.evaluate.folding import fold
 from explorer.graph.checks import check_model
@@ -25,7 +25,6 @@ from explorer.zoo.network import Network
 
 QUANTILES = 101  # of every site's saliencies: thresholds for shares in whole percent, and between them
 LEVEL = 0.8  # of the most active channels, unless another is asked for
-_RUNNING = threading.RLock()  # hooks are on a model while it runs, so one thread at a time runs one
 
 
 class Passed(NamedTuple):
@@ -66,14 +65,16 @@ class Dynamic(nn.Module):
         super().__init__()
         assert source in SOURCES
         self.name, self.graph, self.sites, self.source, self.level = name, graph, sites, source, level
-        self.model = copy.deepcopy(model)
+        self.model = without_hooks(copy.deepcopy(model))
         self.heads = nn.ModuleList(heads)
         self.shifts = nn.ParameterList([nn.Parameter(each.detach().clone()) for each in shifts])
         # (sites, QUANTILES), ascending: of the saliencies of training images.
         self.quantiles: Tensor
         self.register_buffer("quantiles", torch.full((len(sites.every), QUANTILES), -torch.inf))
+        self.heads.to(next(self.model.parameters()).dtype)
         # No submodule: it is never trained, saved or copied.
         self.__dict__["_dense"] = model if dense is None else dense
+        self._running = threading.RLock()  # hooks are on the model while it runs: one thread at a time
 
     @property
     def dense(self) -> nn.Module:
@@ -86,7 +87,9 @@ class Dynamic(nn.Module):
         for shared in (self.graph, self.sites, self.dense):
             memo[id(shared)] = shared
         copied = memo[id(self)] = copy.copy(self)
-        copied.__dict__.update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        own = {name: value for name, value in vars(self).items() if name != "_running"}
+        copied.__dict__.update({name: copy.deepcopy(value, memo) for name, value in own.items()})
+        copied._running = threading.RLock()
         return copied
 
     @property
@@ -120,9 +123,9 @@ class Dynamic(nn.Module):
 
         def leaving(k: int, y: Tensor) -> Tensor:
             site = every[k]
-            flat = y.flatten(2)
+            flat = (y.detach() if heads else y).flatten(2)  # features are looked at, never learned from
             features[k] = (flat.relu() if site.rectified else flat).mean(2)
-            if not self.heads:
+            if not heads:
                 saliency[k] = features[k] if site.rectified else flat.abs().mean(2)
             keep[k] = self._kept(k, saliency[k], level)
             weights[k] = keep[k].to(y.dtype) if not self.heads else saliency[k] * keep[k]
@@ -135,7 +138,7 @@ class Dynamic(nn.Module):
 
         name = type(self.model).__name__
         hint = f"The graph was traced for images of shape {self.graph.input_shape}."
-        with _RUNNING, taking(name, inputs, hint), attached(self.model, every, entering, leaving):
+        with self._running, taking(name, inputs, hint), attached(self.model, every, entering, leaving):
             answer = self.model(inputs)
         logits = require_logits(name, answer, len(inputs))
         if any(len(each) != len(inputs) for each in (*saliency, *keep)):
@@ -173,6 +176,7 @@ class Dynamic(nn.Module):
         """A copy for inference whose batch norms are folded into the convolutions before them: the same answers."""
         folded = copy.copy(self)
         folded._modules = dict(self._modules)
+        folded._running = threading.RLock()
         folded._modules["model"] = fold(self.model, self.graph.folds)
         return folded.eval()
 

@@ -20,14 +20,15 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.overrides import TorchFunctionMode
 
 from explorer.capture import channel_axis, run
+from explorer.data.fitting import taking
 from explorer.errors import BadInput
+from explorer.graph.randomness import own_torch_numbers
 from explorer.instances import Site, Sites
 from explorer.values import ChannelGraph, Ints, Layer
 
 RECTIFIERS = {
     functional.relu,
     functional.relu6,
-    functional.hardtanh,
     torch.relu,
     torch.relu_,
     Tensor.relu,
@@ -46,7 +47,7 @@ def find_sites(model: nn.Module, graph: ChannelGraph, example: Tensor, normed: b
     nothing else runs the same channels. `normed`: only those that batch norm directly follows. `example` float (1, ...)
     gives the shape of the inputs on which the model, a copy of it, is probed. Raises BadInput where there is none.
     """
-    probed = copy.deepcopy(model)
+    probed = without_hooks(copy.deepcopy(model))
     probed.eval()
     chosen = _chosen(probed, graph, normed)
     if not chosen:
@@ -61,7 +62,10 @@ def find_sites(model: nn.Module, graph: ChannelGraph, example: Tensor, normed: b
         )
         start += every[-1].size
     inputs = _probe_inputs(example)
-    rectified = _rectified(probed, every, inputs)
+    _enliven(probed)
+    hint = f"The graph was traced for images of shape {graph.input_shape}."
+    with own_torch_numbers(0), taking(type(model).__name__, inputs[0], hint):
+        rectified = _rectified(probed, every, inputs)
     every = [Site(s.layer, s.place, s.start, s.size, s.norm, s.layer in rectified, s.ahead) for s in every]
     outputs = [np.full(len(layer.out_units), -1, dtype=np.int32) for layer in graph.layers]
     for site, ahead in zip(every, chosen.values(), strict=True):
@@ -69,7 +73,8 @@ def find_sites(model: nn.Module, graph: ChannelGraph, example: Tensor, normed: b
         outputs[site.place] = own
         if ahead is not None:
             outputs[ahead] = own
-    read = _read(probed, graph, every, chosen, inputs)
+    with own_torch_numbers(0):
+        read = _read(probed, graph, every, chosen, inputs)
     return Sites(tuple(every), tuple(read), tuple(outputs))
 
 
@@ -83,8 +88,8 @@ def attached(model: nn.Module, sites: Sequence[Site], entering: Entering, leavin
     handles = []
 
     def first(k: int) -> Callable[..., None]:
-        def hook(_module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            entering(k, arguments[0])
+        def hook(_module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            entering(k, arguments[0] if arguments else named["input"])
 
         return hook
 
@@ -96,7 +101,11 @@ def attached(model: nn.Module, sites: Sequence[Site], entering: Entering, leavin
 
     try:
         for k, site in enumerate(sites):
-            handles.append(model.get_submodule(site.ahead or site.layer).register_forward_pre_hook(first(k)))
+            handles.append(
+                model.get_submodule(site.ahead or site.layer).register_forward_pre_hook(
+                    first(k), with_kwargs=True
+                )
+            )
             handles.append(model.get_submodule(site.norm or site.layer).register_forward_hook(last(k)))
         yield
     finally:
@@ -163,6 +172,8 @@ def _is_shortcut(
     for other in range(len(graph.layers)):
         if other == place or producers[other] != producers[place] or not producers[place]:
             continue
+        if math.prod(graph.layers[other].kernel) > 1 and groups and _groups(graph.layers[other]) == groups:
+            return True
         ahead, seen = list(consumers.get(other, ())), {other, place}
         while ahead:
             here = ahead.pop()
@@ -193,6 +204,32 @@ def _why_none(graph: ChannelGraph, normed: bool) -> str:
     )
 
 
+def without_hooks(model: nn.Module) -> nn.Module:
+    """The model, a private copy, without its users' forward hooks: they are for their own runs."""
+    for module in model.modules():
+        module._forward_hooks.clear()
+    return model
+
+
+@torch.no_grad()
+def _enliven(probed: nn.Module) -> None:
+    """Give a copy that is probed shifts, statistics and biases that are not 0, as training would.
+
+    Else a batch norm that was never trained passes zeros on as zeros, and what was seen no longer holds afterwards.
+    """
+    random = torch.Generator().manual_seed(2)
+
+    def noise(tensor: Tensor) -> Tensor:
+        return torch.randn(tensor.shape, generator=random).to(tensor)
+
+    for name, buffer in probed.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.add_(0.3 * noise(buffer))
+    for parameter in probed.parameters():
+        if parameter.is_floating_point() and bool((parameter == parameter.flatten()[:1]).all()):
+            parameter.add_(0.3 * noise(parameter))
+
+
 def _probe_inputs(example: Tensor) -> list[Tensor]:
     random = torch.Generator().manual_seed(0)
     shape = (PROBE_IMAGES, *example.shape[1:])
@@ -209,7 +246,11 @@ class _Relus(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in RECTIFIERS and args and id(args[0]) in self._outputs:
+        low = args[1] if len(args) > 1 else (kwargs or {}).get("min_val", -1.0)
+        rectifies = func in RECTIFIERS or (
+            func is functional.hardtanh and low >= 0
+        )  # ReLU6 is one from 0 to 6
+        if rectifies and args and id(args[0]) in self._outputs:
             self._found.add(self._outputs[id(args[0])])
         return func(*args, **(kwargs or {}))
 

@@ -54,7 +54,7 @@ class FBS:
     settings: type = FBSSettings
 
     def begin(self, subject: Subject, settings: FBSSettings) -> Run:
-        """A training at its first step; begins at density 1 with the network's own answers, but for noise.
+        """A training at its first step; begins at density 1 with the network's own answers, and predictors' noise.
 
         Raises BadInput for a network without a convolution before batch norm whose channels can be dropped, for fewer
         images than a batch, and for images of one class only.

@@ -143,7 +143,8 @@ def read_recorded_dynamic(
             names = [name for name in stored.keys() if name.startswith("dynamic.")]  # noqa: SIM118
             tensors = {name.removeprefix("dynamic."): stored.get_tensor(name) for name in names}
         recorded = read_recorded_instances(network, graph, folder)
-        assert recorded is not None
+        if recorded is None:
+            raise _unreadable(file, network.name, "the .json beside it is missing, or of another run")
         with torch.inference_mode(False), torch.no_grad():
             sites = find_sites(network.model, graph, network.example, normed=True)
             clamp = float(str(recorded.run.settings["clamp"]))

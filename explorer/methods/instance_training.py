@@ -20,6 +20,7 @@ from explorer.costs import totals
 from explorer.data.batches import split_evenly
 from explorer.data.fitting import require_labels
 from explorer.dynamic.counting import macs
+from explorer.dynamic.evaluating import require_traced_size
 from explorer.dynamic.network import Dynamic, Passed
 from explorer.errors import BadInput
 from explorer.evaluate.recovery import require_trainable
@@ -74,6 +75,7 @@ class InstanceTraining(ABC):
         self._task = torch.zeros(2, dtype=torch.float64)  # sum of this epoch's losses, and their number
         self._mean_task = torch.full((), math.nan, dtype=torch.float64)  # mean loss of the epoch before
         self._keep: Tensor | None = None
+        self._looked = 0  # images that a step ran beside its own
         self._frames: list[tuple[int, float, float, dict[str, float]]] = []
 
     # ---- what methods differ in ---------------------------------------------------------------------------
@@ -91,15 +93,19 @@ class InstanceTraining(ABC):
     def step(self, number: int) -> Told:
         rows = rows_of(self._settings.seed, number, self.per_epoch, self._rows, self._settings.batch)
         seed = seed_of(self._settings.seed, number, 0)
+        self._looked = 0
         with own_torch_numbers(seed), torch.inference_mode(False), torch.enable_grad():
             if number == 0:
                 self._mean_task = self._first_task()
             if self._begins_phase(number):
                 self._calibrate()
             told = self._step(number, rows)
+            if number + 1 == self.of:
+                self._calibrate()
         if (number + 1) % self.per_epoch == 0:
             self._mean_task, self._task = self._task[0] / self._task[1], torch.zeros_like(self._task)
-        return Told("train", told, (self._dense + self._dynamic.module_macs) * len(rows))
+        ran = len(rows) + self._looked
+        return Told("train", told, (self._dense + self._dynamic.module_macs) * ran)
 
     def _step(self, number: int, rows: Tensor) -> dict[str, float]:
         self._dynamic.train()
@@ -117,7 +123,13 @@ class InstanceTraining(ABC):
             told[name] = require_finite_loss(f"the term {name}", term.item())
             if factor:
                 loss = loss + factor * term
-        loss.backward()
+        try:
+            loss.backward()
+        except RuntimeError as error:
+            raise BadInput(
+                f"{self._subject.network.name} cannot be trained with channels chosen by image ({error}). Where it "
+                "computes parts of its forward anew in the backward pass (checkpointing), switch that off."
+            ) from error
         nn.utils.clip_grad_norm_(self._trained, CLIP)
         self._sgd.step()
         self._task += torch.tensor([float(losses.detach().sum()), len(rows)], dtype=torch.float64)
@@ -144,6 +156,7 @@ class InstanceTraining(ABC):
         with torch.no_grad():
             for rows in split_evenly(torch.arange(len(images)), CALIBRATION_BATCH):
                 logits = self._dynamic.passed(images.inputs(rows), 1.0).logits
+                self._looked += len(rows)
                 require_labels(images.labels[rows], logits)
                 total += float(cross_entropy(logits, images.labels[rows], reduction="sum"))
         return torch.tensor(total / len(images), dtype=torch.float64)
@@ -194,8 +207,6 @@ class InstanceTraining(ABC):
         return self._run(training, ended=False)
 
     def finish(self, training: TrainingCost) -> tuple[InstanceRun, None, nn.Module]:
-        with own_torch_numbers(seed_of(self._settings.seed, self.of, 2)), torch.inference_mode(False):
-            self._calibrate()
         self._sgd.zero_grad()
         self._dynamic.level = self._goal
         return self._run(training, ended=True), None, self._dynamic.eval()
@@ -224,8 +235,9 @@ def _require_images(subject: Subject, batch: int) -> None:
     if len(images) < batch:
         raise BadInput(
             f"A batch has {batch} images, and there are {len(images)} training images. Pass a smaller batch, such "
-            f"as batch={max(2, len(images) // 4)}, or more images."
+            f"as batch={max(4, len(images) // 4)}, or more images."
         )
+    require_traced_size(subject.graph, images)
     labels = require_trainable(images)
     if bool((labels == labels[0]).all()):
         raise BadInput(

@@ -109,6 +109,7 @@ class _Training(InstanceTraining):
                 for rows in split_evenly(torch.arange(len(images)), CALIBRATION_BATCH)
             ]
             self._dynamic.calibrate(torch.cat(found))
+        self._looked += len(images)
 
 
 def sparsity_weights(losses: Tensor, limit: float, strength: float, kind: str = "adaptive") -> Tensor:

@@ -247,7 +247,7 @@ def steps(
     def snapshot() -> Snapshot:
         return Snapshot(method, key, done, run.of, seconds, macs, run.content())
 
-    if not done:
+    if not done and last is None:
         yield Event(0, run.of, phase, losses, taken(), None, run=run.look(0, losses, taken()))
     while done < run.of:
         started = time.perf_counter()

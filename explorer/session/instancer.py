@@ -135,7 +135,12 @@ class Instancer(Searcher):
                 f"No trained instance subnetworks ship for {name} with these weights. show_instances('active') needs "
                 "no training, and start_search('manidp') trains some."
             )
-        return desk.networks.setdefault(source, made)
+        with self._state:  # a training may have been dropped meanwhile
+            return (
+                made
+                if source == "own" and made is not self._own()
+                else desk.networks.setdefault(source, made)
+            )
 
     def _own(self) -> Dynamic | None:
         found = self._instance_search_desk.found

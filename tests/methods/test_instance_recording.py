@@ -46,7 +46,11 @@ def test_what_is_read_is_what_was_written(trained, tmp_path):
     for name in ("macs", "losses", "right"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
     assert ours.agreements == pytest.approx(theirs.agreements, rel=1e-4, nan_ok=True)
-    assert (ours.name, dict(ours.settings), ours.command) == (theirs.name, dict(theirs.settings), theirs.command)
+    assert (ours.name, dict(ours.settings), ours.command) == (
+        theirs.name,
+        dict(theirs.settings),
+        theirs.command,
+    )
     assert read.rivals == recorded.rivals
     np.testing.assert_array_equal(read.run.steps, recorded.run.steps)
     np.testing.assert_allclose(read.run.shares, recorded.run.shares, rtol=1e-4)
@@ -134,7 +138,7 @@ def test_recorded_terms_show_what_they_are_there_for(shipped):
     whole = effects["whole"]
     assert whole.correlation > 0.3
     assert whole.mean_share < 0.65
-    assert rivals["longer"].accuracy - whole.accuracy < 0.015  # the same trained as long: the schedule costs some itself
+    assert rivals["longer"].accuracy - whole.accuracy < 0.015  # trained as long: that alone costs some
     assert whole.macs[~whole.right].mean() > whole.macs[whole.right].mean()
     assert effects["strong_similarity"].agreement - effects["no_similarity"].agreement > 0.15
     assert effects["no_sparsity"].mean_share > whole.mean_share

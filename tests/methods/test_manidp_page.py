@@ -145,7 +145,9 @@ def test_the_findings_are_those_of_the_recorded_file(recorded):
     images = beside["static"].images
     low, high = interval(round(beside["static"].accuracy * images), images)
     assert low < 100 * known["whole"].accuracy < high
-    assert max(beside["longer"].accuracy, *(each.accuracy for each in known.values())) < beside["dense"].accuracy
+    assert (
+        max(beside["longer"].accuracy, *(each.accuracy for each in known.values())) < beside["dense"].accuracy
+    )
 
 
 def test_the_thresholds_that_are_zero_are_those_that_it_names(subject):
