@@ -25,7 +25,7 @@ from explorer.zoo.network import Network
 
 MOST_IMAGES = 2_000
 MOST_ENTRIES = 20_000_000  # of one table over images and channels: 80 MB
-BATCH = 125
+BATCH = 32  # whose activations stay in the cache of a processor: fewer and more images take longer each
 
 
 def rows_for(dynamic: Dynamic, images: Images, most: int = MOST_IMAGES) -> NDArray[np.int64]:

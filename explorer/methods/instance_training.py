@@ -230,6 +230,12 @@ class InstanceTraining(ABC):
         )
 
 
+def planned_epochs(method: str, epochs: int, images: int) -> float:
+    """About as many epochs of training the dense network as a training costs: what it looks at besides counts too."""
+    looks = 1 + (PHASES if method == "manidp" else 0)  # losses before the first step, then thresholds
+    return epochs + looks * min(CALIBRATION, images) / max(images, 1)
+
+
 def _require_images(subject: Subject, batch: int) -> None:
     images = subject.images
     if len(images) < batch:

@@ -221,8 +221,8 @@ class InstancesPane(VBox):
         css = "pe-cut-off pe-instance-trial" if found.trial else "pe-cut-off"
         short = mean_words(say, found, *told, short=True)
         self.mean.value = (
-            f'<div class="pe-line">{tag(f"{css} pe-chain-full", full, about)}'
-            f"{tag(f'{css} pe-chain-short', short, about)}</div>"
+            f'<div class="pe-line">{tag(f"{css} pe-mean-full", full, about)}'
+            f"{tag(f'{css} pe-mean-short', short, about)}</div>"
         )
 
     def _note(self) -> str:

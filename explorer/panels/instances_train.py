@@ -128,8 +128,12 @@ class InstanceTraining(HBox):
         problem = self._problem()
         self._answer(problem)
         shown(self.cost, not problem)
-        epochs = number(self.values["epochs"])
-        self.cost.value = f"<p>{tag('pe-soft', say('search_takes', epochs=epochs))}</p>"
+        data = self._session.network.data
+        if not problem and data is not None and data.train is not None:
+            from explorer.methods.instance_training import planned_epochs
+
+            epochs = number(planned_epochs(name, self.values["epochs"], len(data.train)))
+            self.cost.value = f"<p>{tag('pe-soft', say('search_takes', epochs=epochs))}</p>"
 
     def _answer(self, words: str) -> None:
         self.answer.value = f'<p role="alert">{escape(words)}</p>' if words else ""
