@@ -113,6 +113,14 @@ class Instances:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        """In one line: the tables would fill pages."""
+        about = "about " if self.trial else ""
+        return (
+            f"<Instances of {self.network} ({self.source}, level {self.level:.3g}): {len(self):,} of {self.of:,} "
+            f"images, {about}{self.mean_share:.1%} of the MACs, {self.accuracy:.2%} right>"
+        )
+
     @cached_property
     def shares(self) -> NDArray[np.float64]:
         """MACs of every image as a share of the dense network's, float64 (N,)."""

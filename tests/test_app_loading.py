@@ -48,7 +48,10 @@ def test_the_last_network_is_freed_with_its_threads_and_widgets(dashboard):
     session = dashboard.session
     left = [weakref.ref(each) for each in (session, session.network.model, dashboard._board.bars)]
     widgets, threads = set(open_widgets), set(threading.enumerate())
-    desks = session._desk, session._search_desk, session._sweeps
+    desks = (
+        *(session._desk, session._search_desk, session._sweeps),
+        *(session._instance_desk, session._instance_search_desk),
+    )
     workers = [part._thread for part in (session._worker, *(desk._worker for desk in desks))]
     del session, desks
     dashboard.load(wide(), example=EXAMPLE)

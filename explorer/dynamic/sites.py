@@ -193,10 +193,11 @@ def _groups(layer: Layer) -> set[int]:
 def _why_none(graph: ChannelGraph, normed: bool) -> str:
     convolutions = sum("conv" in layer.kind for layer in graph.layers)
     if normed and convolutions > 1:
+        which = "none but the first, or one on a shortcut," if graph.folds else "none"
         return (
-            "Of this network's convolutions none but the first, or one on a shortcut, is directly followed by batch "
-            "norm, and dynamic pruning by training weights channels behind it. Take each image's most active channels "
-            "instead, which needs no batch norm, or a network that has some."
+            f"Of this network's convolutions {which} is directly followed by batch norm, and ManiDP and FBS weight "
+            "channels behind it. Take each image's most active channels instead, which needs no batch norm, or a "
+            "network that has some."
         )
     return (
         "This network has no convolution whose channels could be dropped image by image: the first one reads the "

@@ -254,6 +254,7 @@ def columns(
 
 def _heads(tables: dict[str, Columns], strings: Strings) -> None:
     for x, key, align in (
+        (NAME, "name", "left"),
         (SHARE, "macs", "right"),
         (sum(SPREAD) / 2, "spread", "center"),
         ((STRIP[0] + ACCURACY) / 2, "accuracy", "center"),

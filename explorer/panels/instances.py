@@ -208,7 +208,9 @@ class InstancesPane(VBox):
         session, say, found = self._session, self._strings, self._session.instances
         level = round(100 * session.instance_level)
         self.level.value = min(max(level, LEAST), 100)
-        self.percent.value = tag("pe-strong", f"{level} %")
+        bound = found is not None and found.source == "manidp"
+        text, about = (f"\u2264 {level} %", say("instance_bound_help")) if bound else (f"{level} %", "")
+        self.percent.value = tag("pe-strong", text, about)
         shown(self._head, not self._refused)
         if found is None:
             self.mean.value = "" if self._refused else tag("pe-soft", say("instance_waiting"))

@@ -99,7 +99,9 @@ class InstanceTraining(HBox):
         data, say = self._session.network.data, self._strings
         if data is None or data.train is None:
             return say("instance_no_train_images")
-        return "" if data.train.labelled else say("instance_no_labels")
+        if not data.train.labelled:
+            return say("instance_no_labels")
+        return "" if self._session.graph.folds else say("instance_no_norm")
 
     def _start(self) -> None:
         """A refusal is said where the settings are, and only there: they are still seen."""

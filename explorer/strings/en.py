@@ -717,7 +717,7 @@ TABLE = {
     "instance_nothing": "Choose above whose subnetworks are to be shown.",
     "instance_no_data": "No images were given, so none can get a subnetwork of its own: load the "
     "network with images.",
-    "instance_pick_first": "pick, easy to hard",
+    "instance_pick_first": "pick, by MACs",
     "instance_pick_first_help": "Pick an image: the bars show its subnetwork. Images stand from the "
     "fewest MACs to the most",
     "instance_pick_second": "compare…",
@@ -773,7 +773,7 @@ TABLE = {
     "instance_method_manidp_about": "Thresholds: easy images keep fewer channels. A copy is trained.",
     "instance_method_fbs": "FBS",
     "instance_method_fbs_help": "Feature Boosting and Suppression (Gao et al. 2019)",
-    "instance_method_fbs_about": "Every image keeps as many channels, but others. A copy is trained.",
+    "instance_method_fbs_about": "Each image keeps the same number of channels, but its own. A copy is trained.",
     "instance_set_level": "keep per image, %",
     "instance_set_level_help": "Mean share of channels above the threshold, when the training ends",
     "instance_set_density": "density, %",
@@ -783,7 +783,7 @@ TABLE = {
     "instance_set_similarity": "similarity γ",
     "instance_set_similarity_help": "Weight of the manifold term: similar images are to get similar "
     "subnetworks",
-    "instance_set_weight": "by complexity",
+    "instance_set_weight": "sparsity weight",
     "instance_set_weight_help": "Whether easy images are pressed harder to keep few channels, or all alike",
     "instance_set_weight_adaptive": "adaptive",
     "instance_set_weight_uniform": "uniform",
@@ -794,6 +794,10 @@ TABLE = {
     "instance_begin_help": "Train a copy with saliency modules; you can go on exploring",
     "instance_no_train_images": "A training needs training images, and this network was loaded without.",
     "instance_no_labels": "A training needs labels, and these training images have none.",
+    "instance_no_norm": "ManiDP and FBS weight channels behind batch norm, and here none directly follows a "
+    "convolution. Each image's most active channels need none.",
+    "instance_bound_help": "At most this share of a layer's channels is kept, over all images: training presses "
+    "some saliencies to 0, and those are dropped at any level. It was trained for one level; others are only tried.",
     # the picker: network, weights, images
     "picker": "Network and images",
     "picker_help": "Choose another network, its weights and the images that it is judged on",
@@ -1146,6 +1150,7 @@ TABLE = {
     "instance_effects_dense": "dense",
     "instance_effects_longer": "dense, longer",
     "instance_effects_static": "static network",
+    "instance_effects_head_name": "recorded",
     "instance_effects_head_macs": "MACs",
     "instance_effects_head_spread": "easy–hard",
     "instance_effects_head_accuracy": "accuracy, %",

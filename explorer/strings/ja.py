@@ -707,7 +707,7 @@ TABLE: dict[str, str] = {
     "instance_nothing": "どの部分ネットワークを表示するか、上で選んでください。",
     "instance_no_data": "画像がないため、画像ごとの部分ネットワークはありません。画像を付けてネットワー"
     "クを読み込んでください。",
-    "instance_pick_first": "選ぶ（易→難）",
+    "instance_pick_first": "選ぶ（MACs少→多）",
     "instance_pick_first_help": "画像を選ぶと、バーにその部分ネットワークが表示されます。MACs の少ない順です",
     "instance_pick_second": "比べる…",
     "instance_pick_second_help": "2 枚目を選ぶ: 2 つの部分ネットワークは何を共有するか",
@@ -778,6 +778,11 @@ TABLE: dict[str, str] = {
     "instance_set_seed_help": "同じシードなら同じ結果になります",
     "instance_begin_help": "顕著度モジュール付きの複製を学習。その間も操作できます",
     "instance_no_train_images": "学習には学習用画像が必要ですが、このネットワークにはありません。",
+    "instance_no_norm": "ManiDPとFBSはバッチ正規化の後ろでチャネルを重み付けしますが、"
+    "ここでは畳み込みの直後にありません。"
+    "最も活性の高いチャネルなら不要です。",
+    "instance_bound_help": "全画像を通じて層のチャネルの最大でこの割合が残ります。学習で一部の顕著度は0になり、"
+    "どの水準でも落とされます。学習は一つの水準で行われ、ほかは試すだけです。",
     "instance_no_labels": "学習にはラベルが必要ですが、この学習用画像にはありません。",
     # the picker: network, weights, images
     "picker": "ネットワークと画像",
@@ -1119,6 +1124,7 @@ TABLE: dict[str, str] = {
     "instance_effects_dense": "枝刈り前",
     "instance_effects_longer": "枝刈り前・延長",
     "instance_effects_static": "静的な枝刈り",
+    "instance_effects_head_name": "記録済み",
     "instance_effects_head_macs": "MACs",
     "instance_effects_head_spread": "易–難",
     "instance_effects_head_accuracy": "精度 (%)",

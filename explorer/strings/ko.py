@@ -713,7 +713,7 @@ TABLE = {
     "instance_page": "{page}/{pages} ›",
     "instance_nothing": "어떤 부분망을 볼지 위에서 고르세요.",
     "instance_no_data": "이미지가 없어 이미지별 부분망도 없습니다. 이미지와 함께 신경망을 불러오세요.",
-    "instance_pick_first": "고르기(쉬움→어려움)",
+    "instance_pick_first": "고르기(MACs 적음→많음)",
     "instance_pick_first_help": "이미지를 고르면 막대가 그 부분망을 보여 줍니다. MACs가 적은 순서입니다",
     "instance_pick_second": "비교…",
     "instance_pick_second_help": "두 번째 이미지를 고르기: 두 부분망은 무엇을 공유하나요?",
@@ -783,6 +783,11 @@ TABLE = {
     "instance_set_seed_help": "같은 시드면 같은 결과입니다",
     "instance_begin_help": "현저도 모듈을 단 복사본을 학습합니다. 계속 탐색할 수 있습니다",
     "instance_no_train_images": "학습에는 학습용 이미지가 필요하지만 이 신경망에는 없습니다.",
+    "instance_no_norm": "ManiDP와 FBS는 배치 정규화 뒤에서 채널에 가중치를 주는데, "
+    "여기에는 합성곱 바로 뒤에 없습니다. "
+    "가장 활성이 큰 채널 방식에는 필요 없습니다.",
+    "instance_bound_help": "모든 이미지를 통틀어 층의 채널 가운데 최대 이 비율이 남습니다. "
+    "학습으로 일부 중요도는 0이 되고, 어느 수준에서든 버려집니다. 학습은 한 수준에서 했고 나머지는 시험일 뿐입니다.",
     "instance_no_labels": "학습에는 레이블이 필요하지만 이 학습용 이미지에는 없습니다.",
     # the picker: network, weights, images
     "picker": "네트워크와 이미지",
@@ -1126,6 +1131,7 @@ TABLE = {
     "instance_effects_dense": "원본",
     "instance_effects_longer": "원본, 더 학습",
     "instance_effects_static": "정적 가지치기",
+    "instance_effects_head_name": "기록됨",
     "instance_effects_head_macs": "MACs",
     "instance_effects_head_spread": "쉬움–어려움",
     "instance_effects_head_accuracy": "정확도 (%)",

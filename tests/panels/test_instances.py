@@ -39,8 +39,10 @@ class Images:
         return len(self.pixels)
 
 
-def fake(train=True, labelled=True):
+def fake(train=True, labelled=True, norms=True):
     session = FakeSession()
+    if norms:
+        session.graph = replace(session.graph, folds=(("conv", "norm"),))
     session.network.data = SimpleNamespace(
         name="toys", classes=NAMES, explore=Images(), train=Images(labelled) if train else None, final=None
     )
@@ -380,7 +382,12 @@ def test_a_wrong_setting_is_refused_in_words(session, pane):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"train": False}, "training images"), ({"labelled": False}, "labels")]
+    ("options", "said"),
+    [
+        ({"train": False}, "training images"),
+        ({"labelled": False}, "labels"),
+        ({"norms": False}, "batch norm"),
+    ],
 )
 def test_why_none_can_begin(options, said):
     pane = InstancesPane(fake(**options), SAY)
