@@ -103,7 +103,13 @@ def test_a_tap_selects_and_marks_the_layer(running):
     group = own_group(running)
     _x, y, unit = handle(running, group)
     running.page.mouse.click(*running.pixel("bars", 3 * unit, y))
-    running.page.wait_for_function(f"() => ({FIND})('bars-handles').data.chosen.some(x => x > 0)")
+    running.page.wait_for_function(  # another layer is marked until then
+        f"""group => {{
+            const data = ({FIND})('bars-handles').data;
+            return data.chosen[data.group.indexOf(group)] > 0;
+        }}""",
+        arg=group,
+    )
     assert running.kernel("Out[1].session.selection") == group
     (name,) = running.kernel(f"list(Out[1].session.graph.group({group!r}).layers)")
     assert running.kernel("Out[1].session.layer") == name
