@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -162,11 +163,10 @@ class Instances:
         counts = {site.layer: int((~self.keep[:, site.columns].any(1)).sum()) for site in self.sites.every}
         return MappingProxyType({layer: count for layer, count in counts.items() if count})
 
+    @property
     def by_quintile(self) -> tuple[float, float]:
         """Mean share of the MACs over the fifth of the images with the lowest losses, and with the highest."""
-        order = np.argsort(self.losses, kind="stable")
-        part = max(1, len(order) // 5)
-        return float(self.shares[order[:part]].mean()), float(self.shares[order[-part:]].mean())
+        return _fifths(self.shares, self.losses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,10 +245,8 @@ class Effect:
 
     @property
     def by_quintile(self) -> tuple[float, float]:
-        """Mean share over the fifth of the images with the lowest losses, and over that with the highest."""
-        order = np.argsort(self.losses, kind="stable")
-        part = max(1, len(order) // 5)
-        return float(self.macs[order[:part]].mean()), float(self.macs[order[-part:]].mean())
+        """Mean share of the MACs over the fifth of the images with the lowest losses, and with the highest."""
+        return _fifths(self.macs, self.losses)
 
 
 @dataclass(frozen=True)
@@ -299,6 +297,13 @@ def shared(one: Sequence[bool] | Bools, other: Sequence[bool] | Bools) -> tuple[
     """(channels that both keep, that only the first keeps, that only the second keeps)."""
     first, second = np.asarray(one, dtype=bool), np.asarray(other, dtype=bool)
     return int((first & second).sum()), int((first & ~second).sum()), int((~first & second).sum())
+
+
+def _fifths(shares: NDArray[np.floating[Any]], losses: Floats) -> tuple[float, float]:
+    """Means of `shares` where `losses` are lowest and where they are highest, over a fifth of the images each."""
+    order = np.argsort(losses, kind="stable")
+    part = max(1, len(order) // 5)
+    return float(shares[order[:part]].mean()), float(shares[order[-part:]].mean())
 
 
 def _ranks(values: NDArray[np.generic]) -> NDArray[np.float64]:

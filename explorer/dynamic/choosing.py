@@ -39,3 +39,7 @@ def most_active(saliency: Tensor, density: float) -> Tensor:
 def kept_of(channels: int, density: float) -> int:
     """ceil(density x channels), at least 1; a density in hundredths is not rounded up by floating point."""
     return max(1, math.ceil(round(density * channels, 9)))
+
+
+RULES = {"manidp": above, "fbs": winners, "active": most_active}
+"""By source (`instances.SOURCES`): (saliency, bound) -> kept; a bound is a threshold, or the share that is kept."""

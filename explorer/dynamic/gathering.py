@@ -97,7 +97,7 @@ class Gathered:
         self._dynamic, self._graph, self._sites = dynamic, dynamic.graph, dynamic.sites
         self._heads = copy.deepcopy(dynamic.heads).eval()
         self._shifts = [shift.detach().clone() for shift in dynamic.shifts]
-        self._thresholds = dynamic.thresholds(self.level).tolist() if dynamic.source == "manidp" else []
+        self._rule, self._bounds = choosing.RULES[dynamic.source], dynamic.bounds(self.level)
         self._slices, self._lock = _Slices(), threading.Lock()
         self._union: Bools = np.zeros(0, dtype=bool)  # of the batch that runs: what any of its images keeps
         self._now: dict[int, tuple[Tensor, Tensor]] = {}  # site -> what the batch keeps there, and times what
@@ -201,10 +201,8 @@ class Gathered:
         if self._chosen is not None:
             keep, weights = self._chosen.keep[:, columns], self._chosen.weights[:, columns]
         else:
-            fbs = self._dynamic.source == "fbs"
-            saliency = self._heads[k]((x.abs() if fbs else x).flatten(2).mean(2))
-            level = self.level if fbs else self._thresholds[k]
-            keep = (choosing.winners if fbs else choosing.above)(saliency, level)
+            saliency = self._heads[k](x)
+            keep = self._rule(saliency, self._bounds[k])
             weights = saliency * keep
         self._union[columns] = keep.any(0).numpy()
         self._now[k] = keep, weights.to(x.dtype)

@@ -4,21 +4,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SQUEEZED_FROM = (
-    80  # outputs; layers with fewer keep as many hidden units as outputs (as in the released code)
-)
+# As in the released code: as many hidden units as outputs, of layers with SQUEEZED_FROM or more a SQUEEZE-th.
+SQUEEZED_FROM = 80
 SQUEEZE = 2
-SOFT = (
-    0.1  # of Kaiming's weights in the second layer: saliencies begin near 1, and logits near the dense ones
-)
+# Of Kaiming's weights in the second layer: saliencies begin near 1, and logits near the dense ones.
+SOFT = 0.1
 
 
 class SaliencyModule(nn.Module):
-    """ManiDP's G: (N, inputs) of channel means -> saliencies (N, outputs) from 0 to `clamp`.
+    """ManiDP's G: what enters a convolution, (N, inputs, ...) -> saliencies (N, outputs) from 0 to `clamp`.
 
-    Two linear layers with a ReLU between and behind them; the first has no bias, the second's begins at 1. Tang et al.
-    2021; squeezed as in the released code. With that code's own initial weights a trained network falls to chance
-    (its saliencies are then random and unbounded), so ours begin softer and are clamped lower.
+    Means over positions, then two linear layers with a ReLU between and behind them; the first has no bias, the
+    second's begins at 1. Tang et al. 2021; squeezed as in the released code. With that code's own initial weights a
+    trained network falls to chance (its saliencies are then random and unbounded), so ours begin softer and are clamped
+    lower.
     """
 
     def __init__(self, inputs: int, outputs: int, clamp: float = 2.0) -> None:
@@ -33,7 +32,8 @@ class SaliencyModule(nn.Module):
             self.excite.weight.mul_(SOFT)
         nn.init.ones_(self.excite.bias)
 
-    def forward(self, means: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        means = x.flatten(2).mean(2)
         return functional.relu(self.excite(functional.relu(self.squeeze(means)))).clamp(max=self.clamp)
 
     @property
@@ -43,11 +43,11 @@ class SaliencyModule(nn.Module):
 
 
 class Predictor(nn.Module):
-    """FBS's channel saliency predictor: (N, inputs) of mean absolute values -> (N, outputs), 0 or more.
+    """FBS's channel saliency predictor: what enters a convolution, (N, inputs, ...) -> (N, outputs), 0 or more.
 
-    One linear layer and a ReLU; weights normally distributed with standard deviation 0.05 (Gao et al. 2019), beyond 64
-    inputs less, or predictions would drown in noise. `bias` (outputs,): what it predicts for zeros; 1 where none is
-    given.
+    Mean absolute values over positions, then one linear layer and a ReLU; weights normally distributed with standard
+    deviation 0.05 (Gao et al. 2019), beyond 64 inputs less, or predictions would drown in noise. `bias` (outputs,):
+    what it predicts for zeros; 1 where none is given.
     """
 
     SPREAD = 0.05
@@ -59,8 +59,8 @@ class Predictor(nn.Module):
         with torch.no_grad():
             self.linear.bias.copy_(torch.ones(outputs) if bias is None else bias)
 
-    def forward(self, means: Tensor) -> Tensor:
-        return functional.relu(self.linear(means))
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.linear(x.abs().flatten(2).mean(2)))
 
     @property
     def macs(self) -> int:

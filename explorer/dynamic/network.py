@@ -111,15 +111,14 @@ class Dynamic(nn.Module):
     def passed(self, inputs: Tensor, level: float | None = None) -> Passed:
         """Run a batch, and say what was kept of it. Raises BadInput for inputs that the model cannot take."""
         level = self.level if level is None else level
-        every, heads = self.sites.every, list(self.heads)
+        every, heads, bounds = self.sites.every, list(self.heads), self.bounds(level)
         saliency: list[Tensor] = [torch.empty(0)] * len(every)
         features, keep, weights = list(saliency), list(saliency), list(saliency)
         training = torch.is_grad_enabled()
 
         def entering(k: int, x: Tensor) -> None:
-            if self.heads:
-                means = x.abs() if self.source == "fbs" else x
-                saliency[k] = heads[k](means.flatten(2).mean(2))
+            if heads:
+                saliency[k] = heads[k](x)
 
         def leaving(k: int, y: Tensor) -> Tensor:
             site = every[k]
@@ -127,8 +126,8 @@ class Dynamic(nn.Module):
             features[k] = (flat.relu() if site.rectified else flat).mean(2)
             if not heads:
                 saliency[k] = features[k] if site.rectified else flat.abs().mean(2)
-            keep[k] = self._kept(k, saliency[k], level)
-            weights[k] = keep[k].to(y.dtype) if not self.heads else saliency[k] * keep[k]
+            keep[k] = choosing.RULES[self.source](saliency[k].detach(), bounds[k])
+            weights[k] = saliency[k] * keep[k] if heads else keep[k].to(y.dtype)
             shape = (*weights[k].shape, *[1] * (y.dim() - 2))
             gate = weights[k].view(shape)
             if not self.shifts:
@@ -150,19 +149,20 @@ class Dynamic(nn.Module):
 
     def keep(self, saliency: Tensor, level: float | None = None) -> Tensor:
         """Which channels are kept of saliencies float (N, channels of all sites): bool of the same shape."""
-        level = self.level if level is None else level
-        parts = [self._kept(k, saliency[:, site.columns], level) for k, site in enumerate(self.sites.every)]
+        rule, every = choosing.RULES[self.source], self.sites.every
+        bounds = self.bounds(self.level if level is None else level)
+        parts = [rule(saliency[:, site.columns], bound) for site, bound in zip(every, bounds, strict=True)]
         return torch.cat(parts, 1)
+
+    def bounds(self, level: float) -> list[float]:
+        """By what every site's channels are chosen (`choosing.RULES`): thresholds, or else the level itself."""
+        return self.thresholds(level).tolist() if self.source == "manidp" else [level] * len(self.sites.every)
 
     def thresholds(self, level: float | None = None) -> Tensor:
         """ManiDP's threshold of every site, float (sites,): the (1 - level) quantile of its saliencies."""
-        return self._quantile(self.quantiles, self.level if level is None else level)
-
-    @staticmethod
-    def _quantile(quantiles: Tensor, level: float) -> Tensor:
-        place = (1 - level) * (QUANTILES - 1)
+        place = (1 - (self.level if level is None else level)) * (QUANTILES - 1)
         below = min(int(place), QUANTILES - 2)
-        low, high = quantiles[..., below], quantiles[..., below + 1]
+        low, high = self.quantiles[:, below], self.quantiles[:, below + 1]
         return torch.where(torch.isfinite(low), low + (high - low) * (place - below), low)
 
     def calibrate(self, saliency: Tensor) -> None:
@@ -179,13 +179,6 @@ class Dynamic(nn.Module):
         folded._running = threading.RLock()
         folded._modules["model"] = fold(self.model, self.graph.folds)
         return folded.eval()
-
-    def _kept(self, k: int, saliency: Tensor, level: float) -> Tensor:
-        saliency = saliency.detach()
-        if self.source == "manidp":
-            return choosing.above(saliency, float(self._quantile(self.quantiles[k], level)))
-        choose = choosing.winners if self.source == "fbs" else choosing.most_active
-        return choose(saliency, level)
 
 
 def most_active(network: Network, graph: ChannelGraph) -> Dynamic:

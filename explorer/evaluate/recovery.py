@@ -120,7 +120,7 @@ def train(
         for rows in split_evenly(torch.randperm(len(images), generator=generator), batch):
             check()
             for group in optimizer.param_groups:
-                group["lr"] = peak_rate * _share_of_peak(step, of)
+                group["lr"] = peak_rate * share_of_peak(step, of)
             step_seed = int(torch.randint(2**62, (), generator=generator))
             step += 1
             with own_torch_numbers(step_seed), torch.inference_mode(False), torch.enable_grad():
@@ -220,9 +220,7 @@ def _require_trainable(model: nn.Module, trained: list[nn.Parameter], images: Im
         )
 
 
-def _share_of_peak(step: int, of: int) -> float:
-    """The rate of step 0, 1, ... as a share of the peak: a line up, then half a cosine down to 0."""
+def share_of_peak(step: int, of: int, rise: float = WARM_UP) -> float:
+    """The rate of step 0, 1, ... as a share of the peak: a line up in a share `rise`, then half a cosine down to 0."""
     done = (step + 1) / (of + 1)
-    if done < WARM_UP:
-        return done / WARM_UP
-    return (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+    return done / rise if done < rise else (1 + math.cos(math.pi * (done - rise) / (1 - rise))) / 2

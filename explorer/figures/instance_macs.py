@@ -216,7 +216,7 @@ def _fifths(
     losses = finite(found.losses)
     spots = [
         (axes.x(share, POINTS), axes.y(float(np.median(losses[rows]))))
-        for share, rows in zip(found.by_quintile(), (order[:part], order[-part:]), strict=True)
+        for share, rows in zip(found.by_quintile, (order[:part], order[-part:]), strict=True)
     ]
     labels.avoid_span(POINTS[0], 0, HEIGHT, 3)  # names stay in their plot
     labels.avoid_span(POINTS[1], 0, HEIGHT, 3)
@@ -225,7 +225,7 @@ def _fifths(
     for x, y in spots:
         append_row(tables["fifths"], {"x": x, "y": y})
         labels.avoid(x, y, 7)
-    for kind, spot, share in zip(("easiest", "hardest"), spots, found.by_quintile(), strict=True):
+    for kind, spot, share in zip(("easiest", "hardest"), spots, found.by_quintile, strict=True):
         text = strings(f"instance_macs_{kind}", share=_percent(share))
         x, y, words, align = labels.beside([spot], text, _AROUND, gap=9)
         append_row(tables["names"], {"x": x, "y": y, "text": words, "align": align})
@@ -258,7 +258,7 @@ def describe(shown: Shown | None, strings: Strings, message: str = "") -> list[s
         says.append(strings("instance_macs_says_all_wrong" if wrong else "instance_macs_says_none_wrong"))
     if math.isnan(found.correlation):
         return [*says, strings("instance_macs_says_same")]
-    easiest, hardest = map(_percent, found.by_quintile())
+    easiest, hardest = map(_percent, found.by_quintile)
     value = f"{found.correlation:.2f}".replace("-", "−")
     return [*says, strings("instance_macs_says_correlation", value=value, easiest=easiest, hardest=hardest)]
 

@@ -7,11 +7,9 @@ training. Both name the weights that the run began with, so that they are shown 
 """
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.resources import as_file, files
+from importlib.resources import as_file
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from explorer.dynamic.sites import find_sites
 from explorer.errors import BadInput, ExplorerError
 from explorer.instances import Effect, InstanceRun, Instances, RecordedInstances, Rival, agreement, cosines
 from explorer.methods.manidp import inputs_of
+from explorer.methods.recorded_files import NAME, recorded_file, unreadable, write_whole
 from explorer.records import TrainingCost
 from explorer.values import ChannelGraph
 from explorer.zoo.network import Network
@@ -71,8 +70,15 @@ def as_stored(dynamic: Dynamic) -> Dynamic:
 def write_recorded_instances(
     folder: str | Path, recorded: RecordedInstances, weights_key: str, dynamic: Dynamic
 ) -> None:
-    """Write both files, each atomically. Raises BadInput for weights that float16 cannot hold, ExplorerError where the
-    folder cannot be written to."""
+    """Write both files, each atomically.
+
+    Raises BadInput for a network's name that is no file's name and for weights that float16 cannot hold, ExplorerError
+    where the folder cannot be written to.
+    """
+    if not NAME.fullmatch(recorded.run.network):
+        raise BadInput(
+            f"A recorded run is a file named after its network, and {recorded.run.network!r} is no name for a file."
+        )
     name, folder = f"{recorded.run.network}-manidp", Path(folder)
     tensors: dict[str, Tensor] = {}
     own = dict(dynamic.named_parameters())
@@ -92,8 +98,8 @@ def write_recorded_instances(
     text = _as_text(recorded, weights_key)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / f"{name}.safetensors", lambda path: save_file(tensors, path, marks))
-        _replace(folder / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+        write_whole(folder / f"{name}.safetensors", lambda path: save_file(tensors, path, marks))
+        write_whole(folder / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise ExplorerError(
             f"The recorded run of {recorded.run.network} could not be written to {folder} ({error.strerror or error}). "
@@ -108,7 +114,9 @@ def read_recorded_instances(
 
     `folder`: the package's own, unless another is named. Raises ExplorerError for files that cannot be read.
     """
-    text, arrays = (_file(network.name, ending, folder) for ending in ("json", "safetensors"))
+    text, arrays = (
+        recorded_file(network.name, f"-manidp.{ending}", folder) for ending in ("json", "safetensors")
+    )
     if text is None or arrays is None:
         return None
     try:
@@ -132,7 +140,7 @@ def read_recorded_dynamic(
 
     Raises ExplorerError for a file that cannot be read, or whose tensors are not such a network's.
     """
-    file = _file(network.name, "safetensors", folder)
+    file = recorded_file(network.name, "-manidp.safetensors", folder)
     if file is None:
         return None
     try:
@@ -163,31 +171,8 @@ def read_recorded_dynamic(
 # ---- files -----------------------------------------------------------------------------------------------
 
 
-def _file(name: str, ending: str, folder: str | Path | None) -> Traversable | None:
-    if not name or "/" in name or "\\" in name:
-        return None
-    place: Traversable = files("explorer.methods") / "recorded" if folder is None else Path(folder)
-    file = place / f"{name}-manidp.{ending}"
-    return file if file.is_file() else None
-
-
 def _unreadable(file: Traversable, name: str, why: object) -> ExplorerError:
-    return ExplorerError(
-        f"The recorded run {file} cannot be read ({why}). Install the package again, or record it anew: "
-        f"python scripts/record_manidp.py {name}."
-    )
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """`write(temporary path)` in the same folder, then move it into place: never half a file."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        write(Path(temporary))
-        Path(temporary).chmod(0o644)  # temporary files are for the owner only
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    return unreadable(file, f"python scripts/record_manidp.py {name}", why)
 
 
 def _as_text(recorded: RecordedInstances, weights_key: str) -> str:

@@ -23,7 +23,7 @@ from explorer.dynamic.counting import macs
 from explorer.dynamic.evaluating import require_traced_size
 from explorer.dynamic.network import Dynamic, Passed
 from explorer.errors import BadInput
-from explorer.evaluate.recovery import require_trainable
+from explorer.evaluate.recovery import require_trainable, share_of_peak
 from explorer.graph.randomness import own_torch_numbers
 from explorer.instances import InstanceRun
 from explorer.methods.repeatable import copied, require_alike, rows_of, seed_of
@@ -111,7 +111,7 @@ class InstanceTraining(ABC):
         self._dynamic.train()
         inputs, labels = self._subject.images.inputs(rows), self._labels[rows]
         for group in self._sgd.param_groups:
-            group["lr"] = self._settings.rate * _share_of_peak(number, self.of)
+            group["lr"] = self._settings.rate * share_of_peak(number, self.of, RISE)
         self._sgd.zero_grad()
         passed = self._dynamic.passed(inputs, self._level(number))
         require_labels(labels, passed.logits)
@@ -250,9 +250,3 @@ def _require_images(subject: Subject, batch: int) -> None:
             f"All training images are of one class ({int(labels[0])}), so there is nothing to tell apart and no image "
             "is harder than another. Pass images of several classes."
         )
-
-
-def _share_of_peak(step: int, of: int) -> float:
-    """The rate of a step as a share of its peak: a line up, then half a cosine down to 0."""
-    done = (step + 1) / (of + 1)
-    return done / RISE if done < RISE else (1 + math.cos(math.pi * (done - RISE) / (1 - RISE))) / 2

@@ -7,12 +7,9 @@ they are shown for those weights only. `scripts/record_dmcp.py` makes them.
 
 import copy
 import json
-import os
-import re
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from importlib.resources import as_file, files
+from importlib.resources import as_file
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -26,13 +23,13 @@ from explorer.chains import ChainRun, Recorded
 from explorer.errors import BadInput, ExplorerError
 from explorer.evaluate.estimates import as_module
 from explorer.methods.record_fields import FORMAT, recorded_of
+from explorer.methods.recorded_files import NAME, recorded_file, unreadable, write_whole
 from explorer.values import ChannelGraph
 from explorer.zoo.network import Network
 
 ALPHA_DECIMALS = 3  # a transition probability to 0.0003
 SHARE_DECIMALS = 5
 LOSS_DIGITS = 4
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def write_recorded(
@@ -56,8 +53,8 @@ def write_recorded(
         folder.mkdir(parents=True, exist_ok=True)
         if tensors is not None:
             marks = {"weights": weights_key, "graph": recorded.run.graph_key}
-            _replace(folder / f"{name}.safetensors", lambda path: save_file(tensors, path, marks))
-        _replace(folder / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+            write_whole(folder / f"{name}.safetensors", lambda path: save_file(tensors, path, marks))
+        write_whole(folder / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise ExplorerError(
             f"The recorded run of {name} could not be written to {folder} ({error.strerror or error}). Free some "
@@ -71,7 +68,7 @@ def read_recorded(network: Network, graph: ChannelGraph, folder: str | Path | No
     `folder`: the package's own, unless another is named. Raises ExplorerError for a file that cannot be read, or
     does not hold what it should.
     """
-    file = _file(network.name, "json", folder)
+    file = recorded_file(network.name, ".json", folder)
     if file is None:
         return None
     try:
@@ -86,7 +83,7 @@ def read_supernet(network: Network, folder: str | Path | None = None) -> nn.Modu
     Weights were rounded to float16 and come back in the network's own dtype. Raises ExplorerError for a file
     that cannot be read, or whose tensors are not the network's.
     """
-    file = _file(network.name, "safetensors", folder)
+    file = recorded_file(network.name, ".safetensors", folder)
     if file is None:
         return None
     try:
@@ -112,32 +109,8 @@ def read_supernet(network: Network, folder: str | Path | None = None) -> nn.Modu
 # ---- files -----------------------------------------------------------------------------------------------
 
 
-def _file(name: str, ending: str, folder: str | Path | None) -> Traversable | None:
-    """The file of a network, if there is one."""
-    if not NAME.fullmatch(name):
-        return None
-    place: Traversable = files("explorer.methods") / "recorded" if folder is None else Path(folder)
-    file = place / f"{name}.{ending}"
-    return file if file.is_file() else None
-
-
 def _unreadable(file: Traversable, name: str, why: object) -> ExplorerError:
-    return ExplorerError(
-        f"The recorded run {file} cannot be read ({why}). Install the package again, or record it anew: "
-        f"python scripts/record_dmcp.py {name}."
-    )
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """`write(temporary path)` in the same folder, then move it into place: never half a file."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        write(Path(temporary))
-        Path(temporary).chmod(0o644)  # temporary files are for the owner only
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    return unreadable(file, f"python scripts/record_dmcp.py {name}", why)
 
 
 # ---- contents --------------------------------------------------------------------------------------------

@@ -7,26 +7,22 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ipywidgets import HTML, Button, HBox
+from ipywidgets import HTML, HBox
 
 from explorer.chains import Chain, chain_of
 from explorer.errors import ExplorerError
-from explorer.panels.popover import Popover
 from explorer.panels.setting_fields import range_words, setting_field, setting_value
-from explorer.panels.words import shown, tag
+from explorer.panels.training_controls import Form, TrainingControls, fitting_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from explorer.records import Search
     from explorer.session import Session
     from explorer.strings import Strings
     from explorer.values import ChannelGraph
 
-FEWEST = 4  # batches of an epoch where there are fewer images than in a usual batch
 
-
-class SearchControls(HBox):
+class SearchControls(TrainingControls):
     """The button *Search…* with its settings, and the buttons of a search that runs or was stopped.
 
     `act` runs a gesture and reports what goes wrong. `refusal` says why no search can begin, "" if one can.
@@ -41,49 +37,26 @@ class SearchControls(HBox):
         self._batch = method.settings().batch
         self.settings = [each for each in declared(method.settings) if each.shown]
         self.fields = {each.name: setting_field(each, strings, _key) for each in self.settings}
-        self.cost, self.answer = HTML(), HTML().add_class("pe-search-answer")
-        self.start = Button(description=strings("search_begin"), tooltip=strings("search_begin_help"))
-        self.start.add_class("pe-primary")
-        self.drop = Button(description=strings("search_drop"), tooltip=strings("search_drop_help"))
-        rows = [HBox(list(self.fields.values())).add_class("pe-search-fields"), self.cost]
-        foot = HBox([self.start, self.drop]).add_class("pe-search-foot")
         title = HTML(f"<h4>{escape(strings('search_title'))}</h4><p>{escape(strings('search_about'))}</p>")
-        self.popover = Popover(strings("search"), strings("search_help"), [title, *rows, foot, self.answer])
-        self.popover.add_class("pe-search")
+        form = Form(
+            kind="widths",
+            help={name: strings(f"search_{name}_help") for name in ("begin", "stop", "resume", "drop")},
+            refusal=self._why_not(),
+            asked=lambda: ("dmcp", self.values),
+            problem=self._problem,
+            epochs=lambda: planned_epochs(session.graph, self.values),
+        )
+        parts = [title, HBox(list(self.fields.values())).add_class("pe-search-fields")]
+        super().__init__(session, strings, act, form, (strings("search"), strings("search_help")), parts)
         self.popover.opener.add_class("pe-search-opener")
-        self.stop = Button(description=strings("search_stop"), tooltip=strings("search_stop_help"))
-        self.resume = Button(description=strings("search_resume"), tooltip=strings("search_resume_help"))
-        self.resume.add_class("pe-primary")
-        super().__init__([self.stop, self.resume, self.popover])
-        self.add_class("pe-search-controls")
         for field in self.fields.values():
-            field.observe(lambda _change: self._tell(), "value")
-        self.start.on_click(lambda _button: act(self._start))
-        self.stop.on_click(lambda _button: act(session.stop_search))
-        self.resume.on_click(lambda _button: act(session.resume_search))
-        self.drop.on_click(lambda _button: act(self._drop))
-        self.refusal = self._why_not()
-        if self.refusal:
-            self.popover.opener.disabled = True
-            self.popover.opener.tooltip = self.refusal
-        self._tell()
+            field.observe(lambda _change: self.tell(), "value")
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the fields say, as the method takes it."""
+        """What the fields say, as the method takes it; of few images a smaller batch."""
         said = {each.name: setting_value(each, self.fields[each.name].value) for each in self.settings}
-        data = self._session.network.data
-        if data is not None and data.train is not None and len(data.train) < self._batch:
-            said["batch"] = max(4, len(data.train) // FEWEST)
-        return said
-
-    def render(self, search: Search | None) -> None:
-        """Show the buttons that the state of the search has a use for."""
-        running = search is not None and search.state == "running"
-        shown(self.stop, running)
-        shown(self.resume, search is not None and search.resumable and not running)
-        shown(self.popover, not running)
-        shown(self.drop, search is not None)
+        return said | fitting_batch(self._session, self._batch)
 
     def _why_not(self) -> str:
         """Why no search can begin; "" if one can."""
@@ -93,36 +66,6 @@ class SearchControls(HBox):
         if data is None or data.train is None:
             return say("search_no_images")
         return "" if data.train.labelled else say("search_no_labels")
-
-    def _start(self) -> None:
-        """A refusal is said where the settings are, and only there: they are still seen."""
-        if self._problem():
-            return  # which is said already
-        try:
-            self._session.start_search(**self.values)
-        except ExplorerError as error:
-            self._answer(str(error))
-        else:
-            self._answer("")
-            self.popover.opener.value = False
-
-    def _drop(self) -> None:
-        self._session.drop_search()
-        self.popover.opener.value = False
-
-    def _tell(self) -> None:
-        """Say what a search with these settings will cost, or why there can be none."""
-        if self.refusal:
-            return
-        problem = self._problem()
-        self._answer(problem)
-        shown(self.cost, not problem)
-        if not problem:
-            epochs = number(planned_epochs(self._session.graph, self.values))
-            self.cost.value = f"<p>{tag('pe-soft', self._strings('search_takes', epochs=epochs))}</p>"
-
-    def _answer(self, words: str) -> None:
-        self.answer.value = f'<p role="alert">{escape(words)}</p>' if words else ""
 
     def _problem(self) -> str:
         """What is wrong with what the fields say, in the words of the form; "" if nothing is."""
@@ -171,11 +114,6 @@ def _usual_chains(graph: ChannelGraph) -> list[Chain]:
     usual = METHODS["dmcp"].settings()
     chains = [chain_of(group, usual.alpha, usual.divisions) for group in graph.prunable]
     return [chain for chain in chains if chain.states]
-
-
-def number(epochs: float) -> str:
-    """Epochs in two digits: "0.4", "7.5", "14"."""
-    return f"{epochs:.0f}" if epochs >= 9.95 else f"{epochs:.1f}"
 
 
 def _key(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, cast
 
-from explorer.panels.chain_search import number
+from explorer.panels.training_controls import number
 from explorer.panels.words import percent, tag
 from explorer.records import Search, TrainingCost
 from explorer.strings import Strings

@@ -24,8 +24,8 @@ from explorer.figures import (
 from explorer.figures.palette import theme_script
 from explorer.figures.view import Columns, View, update
 from explorer.panels.bokeh_document import BokehDocument
-from explorer.panels.closing import close_parts
 from explorer.panels.page import IN_DASHBOARD, keys_script
+from explorer.panels.sights import BuiltWhenSeen
 from explorer.published import STRUCTURES
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class PapersSight(Sight):
         return chain_published.describe(STRUCTURES[seen.page % len(STRUCTURES)], self._strings)
 
 
-class Sights:
+class Sights(BuiltWhenSeen[Sight]):
     """All views by name, each built when it is first asked for."""
 
     def __init__(
@@ -251,7 +251,7 @@ class Sights:
         moved: Callable[[str, int, float], None],
         select: Callable[[str], None],
     ) -> None:
-        self._builders: dict[str, Callable[[], Sight]] = {
+        builders: dict[str, Callable[[], Sight]] = {
             "layer": lambda: LayerSight(strings, scale, moved),
             "map": lambda: MapSight(strings, scale, select),
             "budget": lambda: BudgetSight(strings, scale, graph),
@@ -259,24 +259,7 @@ class Sights:
             "compare": lambda: CompareSight(strings, scale),
             "papers": lambda: PapersSight(strings, scale),
         }
-        self._built: dict[str, Sight] = {}
-
-    def __getitem__(self, name: str) -> Sight:
-        if name not in self._built:
-            self._built[name] = self._builders[name]()
-        return self._built[name]
-
-    @property
-    def documents(self) -> tuple[BokehDocument, ...]:
-        """Those that were built so far."""
-        return tuple(sight.document for sight in self._built.values())
-
-    def close(self) -> None:
-        """Take all views from the page, also those that are not shown now."""
-        for sight in self._built.values():
-            for widget in sight.widgets:
-                widget.close()
-                close_parts(widget)
+        super().__init__(builders)
 
 
 def drawn_shares(

@@ -9,15 +9,14 @@ from bokeh.events import Tap
 
 from explorer.figures import instance_channel, instance_macs, instance_similarity, instance_strip
 from explorer.figures.instance_order import ORDERS, class_name
-from explorer.panels.closing import close_parts
 from explorer.panels.instances_gallery import GallerySight, PairSight
 from explorer.panels.instances_sight import HEIGHT, Options, Seen, Sight
 from explorer.panels.instances_told import EffectsSight, PapersSight
 from explorer.panels.instances_work import Alike, Peaked, Peaks, Pictures
+from explorer.panels.sights import BuiltWhenSeen
 
 if TYPE_CHECKING:
     from explorer.figures.view import Columns
-    from explorer.panels.bokeh_document import BokehDocument
     from explorer.strings import Strings
 
 VIEWS = ("gallery", "strip", "macs", "similarity", "channel", "effects", "papers")
@@ -188,7 +187,7 @@ def _channel(peaks: Peaked, seen: Seen) -> int:
     return seen.channel if known else instance_channel.widest(peaks)
 
 
-class Sights:
+class Sights(BuiltWhenSeen[Sight]):
     """All views by name, each built when it is first asked for.
 
     `tap(image)` and `choose(channel)` are called when one is tapped, `pick(*images)` with all that are to be picked,
@@ -204,7 +203,7 @@ class Sights:
         choose: Callable[[int], None],
         changed: Callable[[], None],
     ) -> None:
-        self._builders: dict[str, Callable[[], Sight]] = {
+        builders: dict[str, Callable[[], Sight]] = {
             "gallery": lambda: GallerySight(strings, scale, tap, changed),
             "pair": lambda: PairSight(strings, scale),
             "macs": lambda: MacsSight(strings, scale, tap),
@@ -214,21 +213,4 @@ class Sights:
             "effects": lambda: EffectsSight(strings, scale, changed),
             "papers": lambda: PapersSight(strings, scale),
         }
-        self._built: dict[str, Sight] = {}
-
-    def __getitem__(self, name: str) -> Sight:
-        if name not in self._built:
-            self._built[name] = self._builders[name]()
-        return self._built[name]
-
-    @property
-    def documents(self) -> tuple[BokehDocument, ...]:
-        """Those that were built so far."""
-        return tuple(sight.document for sight in self._built.values())
-
-    def close(self) -> None:
-        """Take all views from the page, also those that are not shown now."""
-        for sight in self._built.values():
-            for widget in sight.widgets:
-                widget.close()
-                close_parts(widget)
+        super().__init__(builders)

@@ -69,7 +69,7 @@ def test_an_effect_is_what_its_images_say(trained):
     seen, effect = explorer.subnetworks(network, found.network), recorded.effects[0]
     assert effect.mean_share == pytest.approx(seen.mean_share)
     assert effect.accuracy == seen.accuracy
-    assert effect.by_quintile == pytest.approx(seen.by_quintile())
+    assert effect.by_quintile == pytest.approx(seen.by_quintile)
     first = seen.sites.every[0].columns
     r, t = cosines(seen.features[:, first]), cosines(seen.saliency[:, first])
     assert effect.agreements[0] == pytest.approx(agreement(r, t), nan_ok=True)

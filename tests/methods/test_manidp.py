@@ -111,7 +111,7 @@ class ByHand:
         model, saliencies, features = self.net.model, [], []
 
         def gate(k, entering, y, rectified):
-            s = self.net.heads[k](entering.mean((2, 3)))
+            s = self.net.heads[k](entering)
             saliencies.append(s)
             features.append((y.relu() if rectified else y).mean((2, 3)).detach())
             keep = (s >= self.thresholds[k]) & (s > 1e-6)

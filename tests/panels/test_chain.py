@@ -449,7 +449,7 @@ def test_a_failed_search_says_why(session, run, pane):
 
 def test_the_settings_are_the_methods_and_start_what_they_say(session, pane, monkeypatch):
     asked = []
-    monkeypatch.setattr(session, "start_search", lambda **settings: asked.append(settings))
+    monkeypatch.setattr(session, "start_search", lambda method, **settings: asked.append((method, settings)))
     search = pane.search
     usual = METHODS["dmcp"].settings()
     names = "target", "cost", "warm_up", "epochs", "start", "seed"
@@ -460,7 +460,7 @@ def test_the_settings_are_the_methods_and_start_what_they_say(session, pane, mon
     search.fields["start"].value = "scratch"
     search.start.click()
     said = {"target": 0.25, "cost": "macs", "warm_up": 2, "epochs": 4, "start": "scratch", "seed": 0}
-    assert asked == [{**said, **few}]
+    assert asked == [("dmcp", {**said, **few})]
     assert not search.popover.opener.value
 
 
@@ -478,7 +478,7 @@ def test_the_settings_are_the_methods_and_start_what_they_say(session, pane, mon
 def test_what_a_setting_cannot_be_is_said_and_neither_changed_nor_begun(
     session, pane, monkeypatch, name, value, said
 ):
-    monkeypatch.setattr(session, "start_search", lambda **_settings: pytest.fail("began"))
+    monkeypatch.setattr(session, "start_search", lambda _method, **_settings: pytest.fail("began"))
     search = pane.search
     search.popover.opener.value = True
     field, usual = search.fields[name], search.fields[name].value
@@ -514,7 +514,7 @@ def test_a_target_below_the_least_widths_is_told_before_the_start(session, run, 
 
 
 def test_a_refusal_is_said_beside_the_settings(session, pane, monkeypatch):
-    def refuse(**_settings):
+    def refuse(_method, **_settings):
         raise BadInput("A search is running.")
 
     monkeypatch.setattr(session, "start_search", refuse)

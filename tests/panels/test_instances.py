@@ -364,6 +364,7 @@ def test_a_training_begins_with_the_settings_of_the_chosen_method(session, pane)
     name, method, settings = session.called[-1]
     assert (name, method) == ("start_search", "manidp")
     assert (settings["level"], settings["similarity"], settings["weight"]) == (0.75, 0.3, "adaptive")
+    assert settings["batch"] == 20  # there are 80 images, fewer than in a usual batch
     training.method.value = "fbs"
     assert is_shown(training.forms["fbs"])
     assert not is_shown(training.forms["manidp"])
