@@ -8,7 +8,7 @@ import torch
 import explorer
 from explorer.chains import Recorded
 from explorer.errors import BadInput
-from explorer.methods import recording
+from explorer.methods import recorded_files, recording
 from explorer.session import Session
 from tests.chain_runs import example_run
 from tests.session.conftest import WAIT, residual, tiny_data
@@ -118,7 +118,7 @@ def test_the_recorded_run_and_its_supernet_are_there_for_its_weights_only(sessio
     run = replace(example_run(session.graph), network=session.network.name)
     key = session.network.weights_key
     recording.write_recorded(tmp_path / "recorded", Recorded(run, command="made it"), key, supernet)
-    monkeypatch.setattr(recording, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(recorded_files, "files", lambda _package: tmp_path)
     session.read_recorded()
     assert session.recorded.command == "made it"
     assert session.supernet().model[0].weight.unique().tolist() == [0.25]
