@@ -43,6 +43,7 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
     walk = Walk()
     with _TRACING, same_random_numbers(), Deadline(type(model).__name__):
         traced, front_end = _walked(walk, hollow_copy(model), inputs)
+    walk.bind_numbers()
     walk.freeze_read_widths()
     axes = activation_axes(walk, traced)
     units = find_units(walk, [labels for found in axes.values() for labels in found])

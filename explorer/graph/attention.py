@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from explorer.graph.elementwise import joined
 from explorer.graph.hollow import einsum_sizes
 from explorer.graph.labels import Value
 from explorer.graph.walk import Call, freeze_everything
@@ -24,14 +25,43 @@ def matrix_product(call: Call) -> Any:
 
 
 def einsum(call: Call) -> Any:
-    """A product of activations by torch.einsum: every axis freezes; one multiply-add per combination of letters."""
+    """A product of activations by torch.einsum: every axis freezes; one multiply-add per combination of letters.
+
+    Where nothing is summed it is a product of elements.
+    """
+    _, sizes = einsum_sizes(call.args[0], [value.shape for value in call.values])
+    summed = math.prod(sizes.values()) > math.prod(call.shape)
+    left, _, right = call.args[0].replace(" ", "").partition("->")
+    terms = left.split(",")
+    if not summed and right and all(len(set(term)) == len(term) and "." not in term for term in (*terms, right)):
+        return _product(call, [_laid_out(*each, right) for each in zip(call.values, terms, strict=True)])
     reason = f"{call.place} multiplies two activations"
     for value in call.values:
         call.freeze(value, reason)
-    _, sizes = einsum_sizes(call.args[0], [value.shape for value in call.values])
-    if math.prod(sizes.values()) > math.prod(call.shape):  # something is summed
+    if summed:
         call.walk.fix(call, math.prod(sizes.values()), reason)
     return call.plain()
+
+
+def _laid_out(value: Value, term: str, right: str) -> Value:
+    """An operand with its dimensions in the order of the result's letters, length 1 where it has none."""
+
+    def moved(tensor: Tensor) -> Tensor:
+        tensor = tensor.permute([term.index(letter) for letter in right if letter in term])
+        for place, letter in enumerate(right):
+            if letter not in term:
+                tensor = tensor.unsqueeze(place)
+        return tensor
+
+    shape = tuple(value.shape[term.index(letter)] if letter in term else 1 for letter in right)
+    return Value(shape, tuple(moved(field) for field in value.fields), value.origin)
+
+
+def _product(call: Call, operands: list[Value]) -> Value:
+    first, *others = operands
+    for other in others:
+        first = joined(call, first, other)
+    return Value(call.shape, tuple(field.expand(call.shape) for field in first.fields), call.place)
 
 
 def _projection(call: Call, x: Value, weight: str, positions: int, reason: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.errors import CannotTrace
+from explorer.graph.hooks import mark_changing_hooks
 
 INTERNAL = frozenset(vars(nn.Module()))  # dictionaries of tensors, modules and hooks that every module has
 COPYING = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"))
@@ -87,8 +88,8 @@ def _hollow_copy(model: nn.Module) -> Twin:
     modules: dict[str, nn.Module] = {}
     _named(twin, "", modules)
     hooked = frozenset(name for name, module in modules.items() if module._forward_pre_hooks)
+    mark_changing_hooks(modules)
     for module in modules.values():
-        module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
     # Not a user's own state_dict, which may name tensors otherwise.
     state = nn.Module.state_dict(model, keep_vars=True).items()

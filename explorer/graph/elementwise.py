@@ -3,6 +3,7 @@
 A carrier satisfies f(x[S]) = f(x)[S] along the channels. A join adds or multiplies two tensors and ties them.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -23,15 +24,28 @@ def carry(call: Call) -> Any:
 def resize(call: Call) -> Any:
     """Changes the sides of images, never their channels: interpolation, pooling and the like.
 
-    A dimension whose size changes must not tell channels apart, nor may the last two, which are mixed.
+    A dimension whose size changes must not tell channels apart, nor may the last two, which are mixed. Max pooling
+    may return indices too, and its inverse is given them.
     """
-    x = call.input
+    x, *others = call.values
+    shape = call.results[0].shape
     rank = len(x.shape)
-    if len(call.shape) != rank or len(call.values) != 1:
+    if len(shape) != rank or any(other.shape != x.shape for other in others):
         return freeze_everything(call)
-    changed = {dim for dim in range(rank) if call.shape[dim] != x.shape[dim]}
+    for other in others:
+        x = joined(call, x, other)
+    changed = {dim for dim in range(rank) if shape[dim] != x.shape[dim]}
     x = call.whole_along(x, tuple(changed | set(range(2, rank))))
-    return Value(call.shape, tuple(_one_along(f, changed).expand(call.shape) for f in x.fields), x.origin)
+    fields = tuple(_one_along(field, changed).expand(shape) for field in x.fields)
+    return call.returned([Value(shape, fields, x.origin) for _ in call.results])
+
+
+def sample(call: Call) -> Any:
+    """functional.grid_sample: every channel is sampled at the same places, which must not depend on channels."""
+    x, grid = call.argument(0, "input"), call.argument(1, "grid")
+    call.freeze(grid, f"{call.place} mixes the channels")
+    x = call.whole_along(x, tuple(range(2, len(x.shape))))
+    return Value(call.shape, tuple(_one_along(f, set(range(2, f.dim()))).expand(call.shape) for f in x.fields), x.origin)
 
 
 def pad(call: Call) -> Any:
@@ -61,25 +75,35 @@ def _one_along(field: Tensor, dims: set[int]) -> Tensor:
 
 def _dims(call: Call, position: int, name: str) -> tuple[int, ...] | None:
     dims = call.argument(position, name, call.kwargs.get("axis"))
-    if dims is None or isinstance(dims, Value):
+    if dims is None or isinstance(dims, (Value, bool)):
         return None
     rank = len(call.input.shape)
     return tuple(dim % rank for dim in ((dims,) if isinstance(dims, int) else dims))
 
 
-def reduce(call: Call) -> Any:
-    """Mean, sum, maximum and the like over named dimensions: those must not tell channels apart."""
-    x, dims = call.input, _dims(call, 1, "dim")
+def reduce(call: Call, position: int = 1) -> Any:
+    """Mean, sum, maximum and the like over named dimensions: those must not tell channels apart.
+
+    `position` is the place of the dimensions among the arguments. What returns several tensors, such as values and
+    indices, reduces all alike.
+    """
+    x, dims = call.input, _dims(call, position, "dim")
     if not dims or len(call.values) != 1:
-        return _mixed(call)
-    keep = len(call.shape) == len(x.shape)  # arguments differ: torch.var takes others before keepdim
+        return mixed(call)
+    results = call.results
+    keep = len(results[0].shape) == len(x.shape)  # arguments differ: torch.var takes others before keepdim
     x = call.whole_along(x, dims)
     fields = []
     for field in x.fields:
         for dim in sorted(dims, reverse=True):
             field = field.narrow(dim, 0, 1) if keep else field.select(dim, 0)
         fields.append(field)
-    return Value(call.shape, tuple(fields), x.origin)
+    return call.returned([Value(each.shape, tuple(fields), x.origin) for each in results])
+
+
+def extreme(call: Call) -> Any:
+    """max and min: of two tensors, over a dimension, or of everything."""
+    return join(call) if len(call.values) > 1 else reduce(call)
 
 
 def along(call: Call) -> Any:
@@ -89,9 +113,9 @@ def along(call: Call) -> Any:
     else:
         dims = _dims(call, 1, "dim")
     if dims is None:
-        return _mixed(call)
+        return mixed(call)
     x = call.whole_along(call.input, dims)
-    return Value(call.shape, x.fields, x.origin)
+    return call.returned([Value(each.shape, x.fields, x.origin) for each in call.results])
 
 
 def normalize(call: Call) -> Any:
@@ -104,38 +128,43 @@ def normalize(call: Call) -> Any:
 def roll(call: Call) -> Any:
     """Shifts along dimensions, which must not tell channels apart."""
     x, dims = call.input, _dims(call, 2, "dims")
-    return _mixed(call) if not dims else Value(call.shape, call.whole_along(x, dims).fields, x.origin)
+    return mixed(call) if not dims else Value(call.shape, call.whole_along(x, dims).fields, x.origin)
 
 
-def _mixed(call: Call) -> Any:
+def mixed(call: Call) -> Any:
+    """An operator that mixes the elements of what it is given."""
     for value in call.values:
         call.freeze(value, f"{call.place} mixes the channels")
     return call.plain()
 
 
 def join(call: Call) -> Any:
-    """Add or multiply: equal axes are tied; an axis of length 1 broadcasts and ties nothing."""
-    values = [value for value in (*call.args, *call.kwargs.values()) if isinstance(value, Value)]
-    if len(values) == 1:
-        return Value(call.shape, tuple(f.expand(call.shape) for f in values[0].fields), values[0].origin)
-    first, second = values
+    """Add, multiply, compare, choose and the like: equal axes are tied; an axis of length 1 broadcasts, ties nothing."""
+    first, *others = call.values
+    for other in others:
+        first = joined(call, first, other)
+    return Value(call.shape, tuple(f.expand(call.shape) for f in first.fields), first.origin)
+
+
+def joined(call: Call, first: Value, second: Value) -> Value:
+    full = tuple(torch.broadcast_shapes(first.shape, second.shape))
     fields: list[Tensor] = []
     pending = list(second.fields)
     for field in first.fields:
-        dims = set(_aligned(varying_dims(field), field.dim(), len(call.shape)))
+        dims = set(_aligned(varying_dims(field), field.dim(), len(full)))
         partner = next(
-            (p for p in pending if dims & set(_aligned(varying_dims(p), p.dim(), len(call.shape)))), None
+            (p for p in pending if dims & set(_aligned(varying_dims(p), p.dim(), len(full)))), None
         )
         if partner is not None:
             pending = [each for each in pending if each is not partner]
-            a, b = field.expand(call.shape), partner.expand(call.shape)
+            a, b = field.expand(full), partner.expand(full)
             call.walk.ties.tie(a, b, f"{call.place}: joined with channels that stay")
             fields.append(_known(a, b))
         else:
-            fields += _beside(call, field, second)
+            fields += _beside(call, field, second, full)
     for field in pending:
-        fields += _beside(call, field, first)
-    return Value(call.shape, tuple(fields), call.place)
+        fields += _beside(call, field, first, full)
+    return Value(full, tuple(fields), call.place)
 
 
 def _known(a: Tensor, b: Tensor) -> Tensor:
@@ -149,11 +178,22 @@ def _aligned(dims: tuple[int, ...], rank: int, full: int) -> tuple[int, ...]:
     return tuple(dim + full - rank for dim in dims)
 
 
-def _beside(call: Call, field: Tensor, other: Value) -> list[Tensor]:
+def _beside(call: Call, field: Tensor, other: Value, full: tuple[int, ...]) -> list[Tensor]:
     """A field that the other operand has no match for: kept where the other broadcasts, else frozen."""
-    shape = (1,) * (len(call.shape) - len(other.shape)) + other.shape
-    dims = _aligned(varying_dims(field), field.dim(), len(call.shape))
+    shape = (1,) * (len(full) - len(other.shape)) + other.shape
+    dims = _aligned(varying_dims(field), field.dim(), len(full))
     if any(shape[dim] > 1 for dim in dims):
         call.walk.ties.freeze(field, f"tied to {other.origin} by {call.place}")
         return []
-    return [field.expand(call.shape)]
+    return [field.expand(full)]
+
+
+@lru_cache(maxsize=4096)
+def is_pointwise(name: str) -> bool:
+    """Whether torch tags all operators on tensors of this name as pointwise: one more carrier or join."""
+    packet = getattr(torch.ops.aten, name, None)
+    if not isinstance(packet, torch._ops.OpOverloadPacket):
+        return False
+    overloads = [getattr(packet, each) for each in packet.overloads()]
+    on_tensors = [each for each in overloads if each._schema.arguments and "Tensor" in str(each._schema.arguments[0].type)]
+    return bool(on_tensors) and all(torch.Tag.pointwise in each.tags for each in on_tensors)

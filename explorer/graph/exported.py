@@ -16,6 +16,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from explorer.errors import BadInput
 from explorer.graph.aten import written
 from explorer.graph.copies import Twin
+from explorer.graph.hollow import layer_kind
 from explorer.graph.inputs import zeros_like_batch
 from explorer.graph.quiet import quiet
 from explorer.graph.reads import TORCH, RecordedSizes, recorded_reads
@@ -119,7 +120,7 @@ class _Rewriting:
         module = self._twin.modules[path]
         own = [self._held.get(each) for each in node.args[1:3] if isinstance(each, fx.Node)]
         padded = getattr(module, "padding_mode", "zeros") != "zeros"  # by an operator of its own
-        return path if type(module) in MODULES and f"{path}.weight" in own and not padded else None
+        return path if layer_kind(type(module)) in MODULES and f"{path}.weight" in own and not padded else None
 
     def _written(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         first = node.args[0] if node.args else None

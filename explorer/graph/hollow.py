@@ -7,6 +7,7 @@ What is not listed is run as it is.
 
 import operator
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def _batch_norm(module: Any, x: Tensor) -> Tensor:
 
 def _pool(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Pooling is run on one channel."""
-    sides = int(type(module).__name__[-2])  # of MaxPool2d
+    sides = int(layer_kind(type(module)).__name__[-2])  # of MaxPool2d
     if x.dim() != sides + 2 or getattr(module, "return_indices", False):
         return module(x, *args, **kwargs)
     small = module(x.narrow(1, 0, 1), *args, **kwargs)
@@ -182,7 +183,7 @@ def _attention(module: Any, query: Tensor, key: Tensor, value: Tensor, *args: An
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardsigmoid,
     nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink,
-    nn.LogSigmoid, nn.Threshold,
+    nn.LogSigmoid, nn.Threshold, nn.RReLU,
 )  # fmt: skip
 DROPOUTS: tuple[type[nn.Module], ...] = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
@@ -191,7 +192,7 @@ MODULES: dict[type[nn.Module], Hollow] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _convolution),
     nn.Linear: _linear,
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _batch_norm),
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm), _batch_norm),
     nn.LayerNorm: _layer_norm,
     **dict.fromkeys((*ACTIVATIONS, *DROPOUTS, nn.Softmax, nn.LogSoftmax), _of_module),
     **dict.fromkeys((nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d), _pool),
@@ -222,6 +223,22 @@ NAMED: dict[str, Hollow] = {  # functions of packages that are not imported here
 }
 
 
+LEAVES = ("torchvision.ops.deform_conv.DeformConv2d",)  # modules of packages that are not imported here, with a rule
+
+
+@lru_cache(maxsize=4096)
+def layer_kind(kind: type[nn.Module]) -> type[nn.Module]:
+    """torch's class of layers whose forward a class inherits as it is; the class itself where there is none."""
+    for base in kind.__mro__:
+        if base in (nn.Module, nn.Sequential) or not issubclass(base, nn.Module):
+            return kind
+        if base.__module__.startswith("torch.nn.modules"):
+            names = ("forward", "_conv_forward", "_output_padding", "__call__", "__getattr__")
+            same = all(getattr(kind, name, None) is getattr(base, name, None) for name in names)
+            return base if same else kind
+    return kind
+
+
 def qualified(target: Any) -> str:
     """module.name of a function, for the tables that name functions of other packages."""
     return f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', '')}"
@@ -232,7 +249,7 @@ def hollow_of(node: fx.Node, module: nn.Module | None) -> Hollow | None:
     if module is not None:
         # A hook may change what a module is given or returns.
         hooked = module._forward_hooks or module._forward_pre_hooks
-        return None if hooked else MODULES.get(type(module))
+        return None if hooked else MODULES.get(layer_kind(type(module)))
     if node.op == "call_method":
         return METHODS.get(str(node.target))
     try:

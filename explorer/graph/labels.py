@@ -58,7 +58,7 @@ def compact(field: Tensor) -> Tensor:
     varying = varying_dims(field)
     for dim in range(field.dim()):
         if dim not in varying:
-            field = field.narrow(dim, 0, 1)
+            field = field.narrow(dim, 0, min(1, field.shape[dim]))
     return field
 
 

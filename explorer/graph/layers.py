@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from explorer.graph.counts import Count, without_counts
 from explorer.graph.labels import Value
+from explorer.graph.reads import Width
 from explorer.graph.walk import Call, freeze_everything, taking_counts
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -69,8 +70,11 @@ def functional_convolution(call: Call) -> Any:
     groups = call.argument(6, "groups", 1)
     if not _is_parameter(call, weight):
         return frozen_layer(call, f"{call.place} has a weight that is no parameter itself")
-    # The number of groups follows a plan where it counts the very channels that are grouped.
+    # The number of groups follows a plan where it counts the very channels that are grouped, or where it is the number
+    # of the layer whose weight this is, which surgery sets.
     follows = isinstance(groups, Count) and torch.equal(groups.labels, call.channels(call.input, 1))
+    if isinstance(groups, Width):
+        follows = call.walk.follows_groups(groups, _owner(call, weight.parameter))
     if isinstance(groups, Count) and not (follows and groups.parts == 1):
         return frozen_layer(call, f"{call.place} has a number of groups that counts channels")
     name = weight.parameter.removesuffix(".weight")
@@ -86,6 +90,20 @@ def functional_convolution(call: Call) -> Any:
         follows,
     )
     return _convolve(call, reader)
+
+
+def deformable_convolution(call: Call) -> Any:
+    """torchvision's DeformConv2d(x, offset, mask): where a window reads is given, for all channels of x alike.
+
+    With several groups of offsets, channels belong to the offsets at their position.
+    """
+    x, offset, mask = call.args[0], call.argument(1, "offset"), call.argument(2, "mask")
+    for value in (offset, mask):
+        if isinstance(value, Value):
+            call.freeze(value, f"{call.place} reads places from these channels")
+    if offset.shape[1] != 2 * math.prod(call.module.kernel_size):
+        call.freeze(x, f"{call.place} reads groups of channels at different places")
+    return convolution(call)
 
 
 def _is_parameter(call: Call, weight: Value) -> bool:

@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 
 from explorer.graph.counts import Count, counts_in, without_counts
-from explorer.graph.labels import Value, compact, varying_dims
-from explorer.graph.sizes import follow, tie_blocks
+from explorer.graph.labels import Value, compact, on_axis, varying_dims
+from explorer.graph.reads import Width
+from explorer.graph.sizes import follow, sizes_of, tie_blocks
 from explorer.graph.walk import Call, freeze_everything, taking_counts
+
+
+AS_ANOTHER = ("expand_as", "view_as", "reshape_as")
+REPEATING = ("expand", "expand_as", "broadcast_to")
 
 
 def _run(call: Call, field: Tensor) -> Any:
@@ -27,6 +32,8 @@ def _applied(call: Call, field: Tensor) -> Any:
         return call.module(field)
     args = without_counts(call.args[1:])
     kwargs = {name: without_counts(value) for name, value in call.kwargs.items() if value is not call.input}
+    if call.operator in AS_ANOTHER:
+        return field.expand(call.shape) if call.operator == "expand_as" else field.reshape(call.shape)
     if call.node.op == "call_method":
         name = "reshape" if call.node.target == "view" else str(call.node.target)
         return getattr(field, name)(*args, **kwargs)
@@ -88,8 +95,80 @@ def _followed(call: Call, sizes: list[Any]) -> Any:
             fields.append(moved)
     used = {dim for field in fields for dim in varying_dims(field)}
     for dim in counted - used:  # a length that follows a plan where no channels are
-        call.walk.ties.freeze(sizes[dim].labels, f"its channels are counted for {call.place}")
+        fields += _filled_along(call, sizes, dim, REPEATING)
     return _moved(call, fields)
+
+
+def _filled_along(call: Call, sizes: list[Any], dim: int, operators: tuple[str, ...]) -> list[Tensor]:
+    """The field of a dimension that is filled with equal values, as many as a count says; else it is frozen."""
+    count, before = sizes[dim], dim - len(call.shape) + len(call.input.shape) if call.values else -1
+    alike = before < 0 or call.input.shape[before] == 1
+    if call.operator in operators and alike and count.parts == 1:
+        return [on_axis(count.labels, call.shape, dim)]
+    call.walk.ties.freeze(count.labels, f"its channels are counted for {call.place}")
+    return []
+
+
+@taking_counts
+def like_another(call: Call) -> Any:
+    """expand_as, view_as and reshape_as: to the sizes of another tensor."""
+    other = call.argument(1, "other")
+    alone = Call(call.walk, call.node, (call.input,), {}, call.result, None)
+    return _followed(alone, list(sizes_of(call, other)))
+
+
+@taking_counts
+def fill(call: Call) -> Any:
+    """zeros, new_zeros, rand and the like: a tensor of given sizes without channels of its own.
+
+    Sizes that count channels give it those, since a smaller network makes a smaller one.
+    """
+    sizes = list(call.args[1:] if call.values else call.args) or [call.kwargs.get("size", ())]
+    sizes = list(sizes[0]) if isinstance(sizes[0], (tuple, list)) else sizes
+    alone = Call(call.walk, call.node, (), {}, call.result, None)
+    counted = [dim for dim, size in enumerate(sizes) if isinstance(size, Count)]
+    fields = [field for dim in counted for field in _filled_along(alone, sizes, dim, (call.operator,))]
+    return Value(call.shape, tuple(fields), call.place)
+
+
+@taking_counts
+def attribute(call: Call) -> Any:
+    """`.values` and `.indices` of a tuple, `.T` and `.mT` of a tensor; others freeze what they touch."""
+    source, name = call.args
+    if isinstance(source, tuple):
+        return getattr(source, name)
+    if name == "data":
+        return Value(call.shape, source.fields, source.origin)
+    if name in ("T", "mT"):
+        return _moved(call, [compact(getattr(field, name)).expand(call.shape) for field in source.fields])
+    return freeze_everything(call)
+
+
+def gated(call: Call) -> Any:
+    """GLU: one half of the channels times the sigmoid of the other, in which the same positions are tied."""
+    dim = call.module.dim if call.module is not None else call.argument(1, "dim", -1)
+    dim %= len(call.shape)
+    fields = [
+        field.narrow(dim, 0, call.shape[dim])
+        for field in call.input.fields
+        if dim not in varying_dims(field) or _parts(call, field, dim, 2) is not None
+    ]
+    return _moved(call, fields)
+
+
+def unfold(call: Call) -> Any:
+    """functional.unfold: (N, C, ...) -> (N, C x kernel, places), the elements of a window behind each other."""
+    x = call.whole_along(call.input, tuple(range(2, len(call.input.shape))))
+    labels = call.channels(x, 1)
+    return call.output(labels.repeat_interleave(call.shape[1] // len(labels)), 1)
+
+
+def fold(call: Call) -> Any:
+    """functional.fold: (N, C x kernel, places) -> (N, C, H, W): what stands in one window is tied."""
+    x = call.whole_along(call.input, (2,))
+    labels = call.channels(x, 1).reshape(call.shape[1], -1)
+    call.walk.ties.tie(labels, labels[:, :1], f"{call.place}: its channels stand in blocks with others that stay")
+    return call.output(labels[:, 0].contiguous(), 1)
 
 
 @taking_counts
@@ -133,9 +212,14 @@ def _at_blocks(call: Call, field: Tensor, dim: int, item: Any) -> bool:
     """Whether a slice of the channel axis takes whole blocks of a size that is computed from the axis."""
     if not isinstance(item, slice) or item.step not in (None, 1) or len(varying_dims(field)) > 1:
         return False
+    if item.start in (None, 0) and type(item.stop) is int and item.stop >= field.shape[dim]:
+        return True  # it cuts nothing off, of a narrower tensor even less
     bounds = [bound for bound in (item.start, item.stop) if bound is not None]
     labels = field.movedim(dim, 0).reshape(field.shape[dim], -1)[:, 0]
     for bound in bounds:
+        if isinstance(bound, Width) and 0 < bound < len(labels) and (count := call.walk.bind(bound)):
+            call.walk.ties.tie(count.blocks, labels[None, :bound], f"{call.place}: as many channels as others that stay")
+            continue
         if not isinstance(bound, Count) or not torch.equal(bound.labels, labels):
             return False
         tie_blocks(call, labels, bound.parts)
@@ -165,6 +249,8 @@ def split(call: Call) -> Any:
         if dim in varying_dims(field):
             if call.operator == "chunk" or _equal_shares(given, field, dim, pieces):
                 usable = _parts(call, field, dim, pieces)
+            elif _counted_shares(call, given, field, dim, pieces):
+                pass
             else:
                 call.walk.ties.freeze(field, f"{call.place} splits the channels at fixed places")
                 usable = None
@@ -186,6 +272,20 @@ def _equal_shares(given: Any, field: Tensor, dim: int, pieces: int) -> bool:
         isinstance(each, Count) and each.parts == pieces and torch.equal(each.labels, labels)
         for each in shares
     )
+
+
+def _counted_shares(call: Call, given: Any, field: Tensor, dim: int, pieces: int) -> bool:
+    """Whether every piece of a split is as long as a number says that follows a plan; then their channels are tied."""
+    if len(varying_dims(field)) > 1:
+        return False
+    shares = list(given) if isinstance(given, (tuple, list)) else [given] * pieces
+    counts = [call.walk.bind(each) if isinstance(each, Width) else each for each in shares]
+    labels = field.movedim(dim, 0).reshape(field.shape[dim], -1)[:, 0]
+    if not all(isinstance(each, Count) for each in counts) or sum(each.number for each in counts) != len(labels):
+        return False
+    for count, part in zip(counts, labels.split([each.number for each in counts]), strict=True):
+        call.walk.ties.tie(count.blocks, part[None], f"{call.place}: as many channels as others that stay")
+    return True
 
 
 def unbind(call: Call) -> Any:
@@ -220,6 +320,7 @@ def _concatenated(call: Call, dim: int, prepared: Callable[[Tensor], Tensor]) ->
         return call.plain()
     blank = torch.tensor(-1, dtype=torch.int32)
     parts = [prepared(v.fields[0] if v.fields else blank.expand(v.shape)) for v in values]
+    parts = [part for part in parts if part.shape[dim]]  # a slice of the batch may be empty in a batch of one
     if any(set(varying_dims(part)) - {dim} for part in parts):
         return _side_by_side(call, dim, parts)
     # Only the axis that is joined must be written out: elsewhere all parts have stride 0.
@@ -230,7 +331,7 @@ def _line(field: Tensor, dim: int) -> Tensor:
     """A field cut to length 1 along all other dimensions."""
     for axis in range(field.dim()):
         if axis != dim:
-            field = field.narrow(axis, 0, 1)
+            field = field.narrow(axis, 0, min(1, field.shape[axis]))
     return field
 
 

@@ -6,10 +6,12 @@ norm mixes the channels of a group, which become one unit. Layer norm mixes what
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from explorer.graph.counts import Count
 from explorer.graph.labels import Value
-from explorer.graph.walk import Call, freeze_everything
+from explorer.graph.walk import Call, freeze_everything, taking_counts
 
 
 def batch_norm(call: Call) -> Any:
@@ -74,6 +76,25 @@ def group_norm(call: Call) -> Any:
         call.walk.axis(name, 0, len(labels), labels=labels)
         for attribute, value in numbers.items():
             call.walk.repeat(str(call.node.target), attribute, name, 0, value)
+    return call.output(labels, 1)
+
+
+@taking_counts
+def functional_group_norm(call: Call) -> Any:
+    """Group norm as a function: whole groups can go where their number is computed from the channels, C // size."""
+    groups, x = call.argument(1, "num_groups"), call.input
+    labels = call.channels(x, 1)
+    reason = f"{call.place} has a number of groups written as a number"
+    if isinstance(groups, Count) and torch.equal(groups.labels, labels):
+        rows, reason = labels.reshape(groups.number, -1), f"{call.place} mixes channels that stay"
+        call.walk.ties.tie(rows, rows[:, :1], reason)
+    else:
+        call.freeze_counts()
+        call.walk.ties.freeze(labels, reason)
+    tensors = [call.argument(place, name) for place, name in enumerate(("weight", "bias"), 2)]
+    for value in tensors:
+        if isinstance(value, Value):
+            call.walk.ties.tie(call.channels(value, 0), labels, f"{call.place}: joined with channels that stay")
     return call.output(labels, 1)
 
 

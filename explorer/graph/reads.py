@@ -36,12 +36,79 @@ Widths = dict[tuple[str, str], str]
 class Reads:
     """What was read: numbers of layers, whether any module of the user's asked for its mode, and sizes.
 
-    `sizes` maps (shape of a tensor, dimension) to the user's line.
+    `sizes` maps (shape of a tensor, dimension) to the user's line. `noting` ends with the trace: what the explorer
+    then does with the numbers is no reading of the user's.
     """
 
     widths: Widths = field(default_factory=dict)
     training: bool = False
+    noting: bool = True
     sizes: dict[tuple[tuple[int, ...], int], str] = field(default_factory=dict)
+
+
+class Width(int):
+    """A number that the forward read from a module, which knows where: it can be followed to where it is used.
+
+    Its value is `times * number // parts` of the attribute's. Products with whole numbers and divisions without a
+    rest can be followed too; any other use makes a plain number of it, and is noted among the widths read.
+    """
+
+    source: tuple[str, str]  # (module, attribute)
+    line: str
+    times: int
+    parts: int
+    _reads: Reads
+
+    def __new__(
+        cls, value: int, source: tuple[str, str], line: str, reads: Reads, times: int = 1, parts: int = 1
+    ) -> "Width":
+        width = super().__new__(cls, value)
+        width.source, width.line, width.times, width.parts, width._reads = source, line, times, parts, reads
+        return width
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy of it is a plain number
+        return int, (int(self),)
+
+    def note(self) -> None:
+        """It is used in a way that the explorer cannot follow."""
+        if self._reads.noting:
+            self._reads.widths.setdefault(self.source, self.line)
+
+    def _scaled(self, value: int, times: int, parts: int) -> "Width":
+        return Width(value, self.source, self.line, self._reads, self.times * times, self.parts * parts)
+
+    def __mul__(self, other: Any) -> Any:
+        if type(other) is int and other > 0 and self.parts == 1:
+            return self._scaled(int.__mul__(self, other), other, 1)
+        return _noted_operation("__mul__")(self, other)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Any:
+        if type(other) is int and other > 0 and int.__mod__(self, other) == 0:
+            return self._scaled(int.__floordiv__(self, other), 1, other)
+        return _noted_operation("__floordiv__")(self, other)
+
+    __hash__ = int.__hash__
+
+
+def _noted_operation(name: str) -> Any:
+    plain = getattr(int, name)
+
+    def operation(self: Width, *others: Any) -> Any:
+        result = plain(self, *others)
+        if result is not NotImplemented:  # such as with a tensor, whose own operator is asked then
+            self.note()
+        return result
+
+    return operation
+
+
+for _name in (
+    "add", "radd", "sub", "rsub", "rfloordiv", "truediv", "rtruediv", "mod", "rmod", "divmod", "rdivmod", "pow", "rpow",
+    "neg", "abs", "int", "eq", "ne", "lt", "le", "gt", "ge", "bool", "float", "and", "or", "xor", "lshift", "rshift", "invert",
+):  # fmt: skip
+    setattr(Width, f"__{_name}__", _noted_operation(f"__{_name}__"))
 
 
 @lru_cache(maxsize=4096)
@@ -60,8 +127,11 @@ def users_line(frame: FrameType | None) -> str:
 
 
 @contextmanager
-def recorded_reads(modules: Mapping[str, nn.Module]) -> Iterator[Reads]:
+def recorded_reads(modules: Mapping[str, nn.Module], followed: bool = False) -> Iterator[Reads]:
     """Note what is read of modules by name inside the context.
+
+    `followed`: whole numbers, those of the user's own modules too, are given out as a `Width`, and are noted only
+    where they are used in a way that cannot be followed.
 
     Classes get properties meanwhile, which answer for all objects as before: a subclass in their place would be
     seen by `type(module)` and by __init_subclass__. What torch's own code reads of numbers does not count.
@@ -73,23 +143,26 @@ def recorded_reads(modules: Mapping[str, nn.Module]) -> Iterator[Reads]:
     added: list[tuple[type, str]] = []
     try:
         for kind in {type(module): module for module in modules.values()}.items():
-            for attribute, watch in _watches(*kind, names, reads):
+            for attribute, watch in _watches(*kind, names, reads, followed):
                 setattr(kind[0], attribute, watch)
                 added.append((kind[0], attribute))
         yield reads
     finally:
+        reads.noting = False
         for owner, attribute in added:
             delattr(owner, attribute)
 
 
 def _watches(
-    kind: type[nn.Module], module: nn.Module, names: dict[int, str], reads: Reads
+    kind: type[nn.Module], module: nn.Module, names: dict[int, str], reads: Reads, followed: bool
 ) -> Iterator[tuple[str, property]]:
     """Properties for the numbers that a class's objects hold, and for the mode of a user's class."""
-    for attribute in WATCHED:
+    users = not kind.__module__.startswith("torch.nn")
+    own = [name for name, value in vars(module).items() if type(value) is int] if users and followed else []
+    for attribute in {*WATCHED, *own}:
         if attribute in vars(module) and not hasattr(kind, attribute):
-            yield attribute, _number(attribute, names, reads)
-    if not kind.__module__.startswith("torch.nn") and not hasattr(kind, "training"):
+            yield attribute, _number(attribute, names, reads, followed)
+    if users and not hasattr(kind, "training"):
         yield "training", _mode(names, reads)
 
 
@@ -100,16 +173,19 @@ def _stored(attribute: str) -> Any:
     return put
 
 
-def _number(attribute: str, names: dict[int, str], reads: Reads) -> property:
+def _number(attribute: str, names: dict[int, str], reads: Reads, followed: bool) -> property:
     def get(module: Any) -> Any:
-        if (name := names.get(id(module))) is not None:
-            caller = sys._getframe(1)
-            if not caller.f_code.co_filename.startswith(TORCH):  # a layer may read its own
-                reads.widths.setdefault((name, attribute), users_line(caller))
         try:
-            return vars(module)[attribute]
+            value = vars(module)[attribute]
         except KeyError:
             raise AttributeError(attribute) from None
+        if (name := names.get(id(module))) is not None and reads.noting:
+            caller = sys._getframe(1)
+            if not caller.f_code.co_filename.startswith(TORCH):  # a layer may read its own
+                if followed and type(value) is int and value > 1:
+                    return Width(value, (name, attribute), users_line(caller), reads)
+                reads.widths.setdefault((name, attribute), users_line(caller))
+        return value
 
     return property(get, _stored(attribute))
 

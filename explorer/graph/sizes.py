@@ -14,6 +14,7 @@ from torch import Tensor
 
 from explorer.graph.counts import Count
 from explorer.graph.labels import Value, varying_dims, without_repeats
+from explorer.graph.reads import Width
 from explorer.graph.walk import Call, taking_counts
 
 
@@ -78,6 +79,14 @@ def follow(call: Call, field: Tensor, sizes: list[Any]) -> Tensor | None:
     dims = varying_dims(field)
     fixed = [dim for dim in dims if not isinstance(sizes[dim], Count) and sizes[dim] != -1]
     derived = [dim for dim in dims if dim not in fixed]
+    if not derived:  # where all sizes are numbers, one that was read from a module may follow a plan
+        for dim in fixed:
+            width = sizes[dim]
+            if isinstance(width, Width) and (count := call.walk.bind(width)) is not None:
+                sizes = [*sizes[:dim], count, *sizes[dim + 1 :]]
+                fixed.remove(dim)
+                derived = [dim]
+                break
     if len(derived) != 1:
         what = f"{call.place} splits or fixes the channels"
         if dims and len(dims) == len(fixed):

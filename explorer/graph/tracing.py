@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from explorer.errors import CannotTrace
 from explorer.graph.copies import Twin
-from explorer.graph.hollow import hollow_of
+from explorer.graph.hollow import LEAVES, hollow_of, layer_kind, qualified
+from explorer.graph.hooks import marked
 from explorer.graph.inputs import zeros_like_batch
 from explorer.graph.reads import ENGINE, TORCH, Reads, recorded_reads, users_line
 
@@ -159,7 +160,13 @@ class _Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         if threading.get_ident() != self._thread:
             return forward(*args, **kwargs)
-        return super().call_module(m, forward, args, kwargs)
+        output = super().call_module(m, forward, args, kwargs)
+        leaf = m._forward_hooks and self.is_leaf_module(m, self.path_of_module(m))
+        return marked(m, output) if leaf else output
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        known = layer_kind(type(m)) is not type(m) or qualified(type(m)) in LEAVES
+        return known or super().is_leaf_module(m, module_qualified_name)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         if threading.get_ident() != self._thread:
@@ -218,7 +225,7 @@ def _trace(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> tuple[fx.G
     twin.train(training)
     defaults = dict(zip(*twin.left_out(inputs), strict=True)) or None
     try:
-        with recorded_reads(twin.modules) as reads:
+        with recorded_reads(twin.modules, followed=True) as reads:
             return _Tracer().trace(twin.module, defaults), reads
     except Exception as error:  # user code runs while it is traced: anything can be raised
         raise Untraceable("torch.fx", error) from error

@@ -1,0 +1,129 @@
+"""Forward hooks of a user's modules: which only look, and what the trace does about those that may change an output.
+
+A hook that collects outputs is everyday; one that returns something else than it was given changes the network, and
+what it does cannot be followed: it is never called while a network is read, since it would see zeros that are
+nobody's. So its code is read instead. In the hollow copy a changing hook leaves a mark, an operator without a rule,
+that freezes what it touches.
+"""
+
+import dis
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_map
+
+COLLECTING = ("append", "appendleft", "add", "extend", "update", "put", "__setitem__")  # they return nothing
+HARMLESS_IN_PLACE = ("detach_", "requires_grad_")
+
+_LIBRARY = torch.library.Library("pruning_explorer", "DEF")
+_LIBRARY.define("changed_by_hook(Tensor x, str reason) -> Tensor")
+_LIBRARY.impl("changed_by_hook", lambda x, _: x.clone(), "CompositeExplicitAutograd")
+CHANGED = torch.ops.pruning_explorer.changed_by_hook.default
+
+
+def mark_changing_hooks(modules: dict[str, nn.Module]) -> None:
+    """Put a mark in place of the hooks of every module (of a hollow copy) that may change its output; drop others."""
+    for name, module in modules.items():
+        changing = [hook for hook in module._forward_hooks.values() if not only_looks(hook)]
+        for held in (
+            module._forward_hooks, module._forward_hooks_with_kwargs, module._forward_hooks_always_called
+        ):  # fmt: skip
+            held.clear()
+        if changing and name:  # the outputs of the whole network stay anyway
+            reason = f"{name} has a forward hook that may change its output ({_described(changing[0])})"
+            module.register_forward_hook(functools.partial(_mark, reason))
+
+
+def marked(module: nn.Module, output: Any) -> Any:
+    """The output of a module as its mark leaves it: for modules that torch.fx does not look into."""
+    for hook in module._forward_hooks.values():
+        output = hook(module, (), output)
+    return output
+
+
+def _mark(reason: str, _module: nn.Module, _args: Any, output: Any) -> Any:
+    def mark(leaf: Any) -> Any:
+        return CHANGED(leaf, reason) if isinstance(leaf, (Tensor, fx.Proxy)) else leaf
+
+    return tree_map(mark, output)
+
+
+def only_looks(hook: Callable[..., Any]) -> bool:
+    """Whether a forward hook's code returns nothing and writes into neither its module nor its output.
+
+    What has no Python code to read may change the output.
+    """
+    given = 0  # arguments that are bound already
+    while isinstance(hook, functools.partial):
+        given += len(hook.args)
+        hook = hook.func
+    code = getattr(hook, "__code__", None)
+    if code is None:  # a method, or an object that can be called
+        called = getattr(hook, "__func__", None) or type(hook).__call__
+        code, given = getattr(called, "__code__", None), given + 1
+    if not isinstance(code, CodeType) or code.co_argcount <= given:
+        return False
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "EXTENDED_ARG", "NOP")]
+    own = code.co_varnames[given], code.co_varnames[code.co_argcount - 1]  # the module and its output
+    return not any(_changes(steps, place, own) for place in range(len(steps)))
+
+
+def _changes(steps: list[dis.Instruction], place: int, own: tuple[str, ...]) -> bool:
+    step = steps[place]
+    if step.opname == "RETURN_CONST":
+        return step.argval is not None
+    if step.opname == "RETURN_VALUE":
+        before = steps[place - 1]
+        nothing = before.opname == "LOAD_CONST" and before.argval is None
+        return not (nothing or _collects(steps, place - 1))
+    if step.opname in ("LOAD_METHOD", "LOAD_ATTR"):
+        name = str(step.argval)
+        return name.endswith("_") and not name.endswith("__") and name not in HARMLESS_IN_PLACE
+    if step.opname == "STORE_ATTR":
+        return _loads(steps[place - 1], own)
+    if step.opname == "STORE_SUBSCR":  # output[...] = value; a dictionary of outputs is the usual case
+        return _loads(steps[_start(steps, place - 1) - 1], own)
+    if step.opname == "BINARY_OP" and step.argrepr.endswith("="):  # output += value
+        return _loads(steps[_start(steps, place - 1) - 1], own)
+    return step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval == "setattr"
+
+
+def _loads(step: dis.Instruction, names: tuple[str, ...]) -> bool:
+    loaded = step.argval if isinstance(step.argval, tuple) else (step.argval,)
+    return step.opname.startswith("LOAD_FAST") and bool(set(loaded) & set(names))
+
+
+def _collects(steps: list[dis.Instruction], end: int) -> bool:
+    """Whether the expression that ends here is a call such as `seen.append(output)`, whose value is None."""
+    if not steps[end].opname.startswith("CALL"):
+        return False
+    method = None
+    for step in steps[_start(steps, end) + 1 : end]:
+        if step.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+            break
+        method = step.argval
+    return method in COLLECTING
+
+
+def _start(steps: list[dis.Instruction], end: int) -> int:
+    """Where the code of the expression that ends here begins: it puts one value on the stack."""
+    missing = 1
+    for place in range(end, -1, -1):
+        missing -= dis.stack_effect(steps[place].opcode, steps[place].arg, jump=False)
+        if missing <= 0:
+            return place
+    return 0
+
+
+def _described(hook: Callable[..., Any]) -> str:
+    """The hook's name and, where it has code, file:line."""
+    while isinstance(hook, functools.partial):
+        hook = hook.func
+    code = getattr(hook, "__code__", None) or getattr(type(hook).__call__, "__code__", None)
+    name = getattr(hook, "__qualname__", type(hook).__qualname__)
+    return f"{name}, {Path(code.co_filename).name}:{code.co_firstlineno}" if code is not None else name
