@@ -41,9 +41,15 @@ class Twin:
     def name(self) -> str:
         return type(self.module).__name__
 
+    @property
+    def forward(self) -> Any:
+        """The function that is the forward: the class's, or that of a method which was set on the object."""
+        own = vars(self.module).get("forward")
+        return type(self.module).forward if own is None else own.__func__
+
     def left_out(self, inputs: tuple[Tensor, ...]) -> tuple[list[str], list[Any]]:
         """Names and defaults of the forward's arguments behind the inputs, such as mask=None."""
-        parameters = list(inspect.signature(type(self.module).forward).parameters.values())[1 + len(inputs) :]
+        parameters = list(inspect.signature(self.forward).parameters.values())[1 + len(inputs) :]
         kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
         given = [each for each in parameters if each.kind in kinds and each.default is not each.empty]
         return [each.name for each in given], [each.default for each in given]
@@ -63,10 +69,11 @@ def hollow_copy(model: nn.Module) -> Twin:
     Raises CannotTrace for what cannot be copied.
     """
     for name, module in model.named_modules():
-        if "forward" in vars(module):
+        own = vars(module).get("forward")
+        if own is not None and not isinstance(getattr(own, "__self__", None), nn.Module):
             raise CannotTrace(
-                f"{name or type(model).__name__} has a forward of its own that was set on the object, which copies "
-                "would share with the original. Write it as a method of the class."
+                f"{name or type(model).__name__} has a forward that was set on the object and is no method of a module, "
+                "so that copies would share it with the original. Write it as a method of the class."
             )
     try:
         return _hollow_copy(model)

@@ -6,6 +6,7 @@ A carrier satisfies f(x[S]) = f(x)[S] along the channels. A join adds or multipl
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -147,7 +148,7 @@ def join(call: Call) -> Any:
 
 
 def joined(call: Call, first: Value, second: Value) -> Value:
-    full = tuple(torch.broadcast_shapes(first.shape, second.shape))
+    full = np.broadcast_shapes(first.shape, second.shape)  # torch's own would load its compiler
     fields: list[Tensor] = []
     pending = list(second.fields)
     for field in first.fields:

@@ -93,17 +93,27 @@ def functional_convolution(call: Call) -> Any:
 
 
 def deformable_convolution(call: Call) -> Any:
-    """torchvision's DeformConv2d(x, offset, mask): where a window reads is given, for all channels of x alike.
+    """torchvision's deformable convolution, as DeformConv2d(x, offset, mask) or deform_conv2d(x, offset, weight, ...).
 
-    With several groups of offsets, channels belong to the offsets at their position.
+    Where a window reads is given, for all channels of x alike; groups of channels with offsets of their own stay.
     """
-    x, offset, mask = call.args[0], call.argument(1, "offset"), call.argument(2, "mask")
+    x, offset = call.args[0], call.argument(1, "offset")
+    module = call.module
+    mask = call.argument(2, "mask") if module is not None else call.argument(7, "mask")
     for value in (offset, mask):
         if isinstance(value, Value):
             call.freeze(value, f"{call.place} reads places from these channels")
-    if offset.shape[1] != 2 * math.prod(call.module.kernel_size):
+    weight = call.argument(2, "weight") if module is None else None
+    kernel = weight.shape[2:] if module is None else module.kernel_size
+    if offset.shape[1] != 2 * math.prod(kernel):
         call.freeze(x, f"{call.place} reads groups of channels at different places")
-    return convolution(call)
+    if module is not None:
+        return convolution(call)
+    if not _is_parameter(call, weight):
+        return frozen_layer(call, f"{call.place} has a weight that is no parameter itself", weight)
+    name, groups = weight.parameter.removesuffix(".weight"), x.shape[1] // weight.shape[1]
+    owner, bias = _owner(call, weight.parameter), call.argument(3, "bias")
+    return _convolve(call, Reader(name, weight.parameter, weight.shape, bias, groups, False, owner, True))
 
 
 def _is_parameter(call: Call, weight: Value) -> bool:
@@ -257,10 +267,11 @@ def _linear(call: Call, name: str, weight: str, outputs: int, bias: Value | None
     return call.output(produced, -1)
 
 
-def frozen_layer(call: Call, reason: str = "") -> Any:
+def frozen_layer(call: Call, reason: str = "", weight: Any = None) -> Any:
     """A convolution or linear call that no plan changes: what it touches freezes, its MACs are counted."""
     module = call.module
-    weight = call.argument(1, "weight") if module is None else module.weight
+    if weight is None:
+        weight = call.argument(1, "weight") if module is None else module.weight
     transposed = isinstance(module, TRANSPOSED) or call.node.target in FUNCTIONAL_TRANSPOSED
     where = call.input.shape if transposed else call.shape  # a transposed weight is (inputs, outputs, ...)
     reason = reason or f"no rule for {call.place}"

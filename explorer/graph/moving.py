@@ -212,7 +212,7 @@ def _at_blocks(call: Call, field: Tensor, dim: int, item: Any) -> bool:
     """Whether a slice of the channel axis takes whole blocks of a size that is computed from the axis."""
     if not isinstance(item, slice) or item.step not in (None, 1) or len(varying_dims(field)) > 1:
         return False
-    if item.start in (None, 0) and type(item.stop) is int and item.stop >= field.shape[dim]:
+    if not item.start and isinstance(item.stop, int) and item.stop >= field.shape[dim]:
         return True  # it cuts nothing off, of a narrower tensor even less
     bounds = [bound for bound in (item.start, item.stop) if bound is not None]
     labels = field.movedim(dim, 0).reshape(field.shape[dim], -1)[:, 0]

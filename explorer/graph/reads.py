@@ -15,7 +15,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 WIDTHS = (
@@ -96,10 +96,9 @@ def _noted_operation(name: str) -> Any:
     plain = getattr(int, name)
 
     def operation(self: Width, *others: Any) -> Any:
-        result = plain(self, *others)
-        if result is not NotImplemented:  # such as with a tensor, whose own operator is asked then
+        if not any(isinstance(other, fx.Proxy) for other in others):  # whose own operator is asked then
             self.note()
-        return result
+        return plain(self, *others)
 
     return operation
 

@@ -13,7 +13,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from explorer.graph import attention, elementwise, hooks, layers, moving, norms, sizes
+from explorer.graph import attention, elementwise, hooks, layers, moving, norms, patterns, sizes
 from explorer.graph.counts import leaves
 from explorer.graph.hollow import ACTIVATIONS, DROPOUTS, layer_kind, qualified
 from explorer.graph.tracing import Shape
@@ -170,6 +170,9 @@ NAMED: dict[str, Rule] = {  # functions of packages that are not imported here
     "torchvision.models.swin_transformer.shifted_window_attention": attention.shifted_window_attention,
     "torchvision.models.swin_transformer._patch_merging_pad": moving.merge_patches,
     "torchvision.ops.deform_conv.DeformConv2d": layers.deformable_convolution,
+    "torchvision.ops.deform_conv.deform_conv2d": layers.deformable_convolution,
+    **dict.fromkeys(("einops.einops.rearrange", "einops.einops.reduce", "einops.einops.repeat"), patterns.rearranged),
+    **dict.fromkeys(("einops.layers.torch.Rearrange", "einops.layers.torch.Reduce"), patterns.rearranged),
 }
 SEVERAL = {  # may return several tensors
     moving.split,

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from explorer.errors import CannotTrace
 from explorer.graph.copies import Twin
-from explorer.graph.hollow import LEAVES, hollow_of, layer_kind, qualified
+from explorer.graph.hollow import LEAVES, WHOLE, hollow_of, layer_kind, qualified
 from explorer.graph.hooks import marked
 from explorer.graph.inputs import zeros_like_batch
 from explorer.graph.reads import ENGINE, TORCH, Reads, recorded_reads, users_line
@@ -150,9 +150,18 @@ class _Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, root: nn.Module, forward: Any) -> None:
+        homes = [sys.modules[home] for home in WHOLE if home in sys.modules]
+        whole = [getattr(home, name) for home in homes for name in WHOLE[home.__name__]]
+        super().__init__(autowrap_functions=tuple(whole))
+        if whole:  # torch.fx itself looks where the whole network's class is defined
+            users = {type(module).__module__ for module in root.modules()} - {__name__}
+            self._autowrap_search += [*homes, *(sys.modules[name] for name in users if name in sys.modules)]
         self._thread = threading.get_ident()
+        if forward is not type(root).forward:  # a method of another name, which was set on the object
+            self.traced_func_name = forward.__name__
+            if getattr(type(root), forward.__name__, None) is not forward:
+                raise TypeError("the forward that was set on the object is no method of its class")
 
     # While it traces, torch.fx takes the place of nn.Module's call and of its attributes for the whole process; a
     # network that another thread evaluates meanwhile must not notice.
@@ -165,6 +174,8 @@ class _Tracer(fx.Tracer):
         return marked(m, output) if leaf else output
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if "forward" in vars(m):
+            return False
         known = layer_kind(type(m)) is not type(m) or qualified(type(m)) in LEAVES
         return known or super().is_leaf_module(m, module_qualified_name)
 
@@ -226,7 +237,7 @@ def _trace(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> tuple[fx.G
     defaults = dict(zip(*twin.left_out(inputs), strict=True)) or None
     try:
         with recorded_reads(twin.modules, followed=True) as reads:
-            return _Tracer().trace(twin.module, defaults), reads
+            return _Tracer(twin.module, twin.forward).trace(twin.module, defaults), reads
     except Exception as error:  # user code runs while it is traced: anything can be raised
         raise Untraceable("torch.fx", error) from error
 

@@ -10,6 +10,7 @@ from explorer.errors import BadInput
 from explorer.zoo.built import Built
 from explorer.zoo.files import shortened
 
+FLOAT = (torch.ao.nn.quantized.FloatFunctional, torch.ao.nn.quantized.FXFloatFunctional)  # plain sums and products
 QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
@@ -70,7 +71,11 @@ def _require_plain(name: str, module: nn.Module) -> None:
             "model.to_empty(device='cpu') and load its weights."
         )
     quantised = [key for key, value in tensors.items() if value.is_quantized]
-    quantised += [key for key, each in module.named_modules() if type(each).__module__.startswith(QUANTISED)]
+    quantised += [
+        key
+        for key, each in module.named_modules()
+        if type(each).__module__.startswith(QUANTISED) and not isinstance(each, FLOAT)
+    ]
     if quantised:
         raise BadInput(
             f"{name} is quantised in {shortened(quantised, 3)}. Prune the float network, and quantise what comes out."
