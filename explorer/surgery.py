@@ -8,7 +8,6 @@ Where all channels of a group are removed, the layers that produced them do noth
 else answer with their bias (`emptied`): mask and shrink agree there too.
 """
 
-import copy
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from explorer.emptied import replace_emptied
 from explorer.errors import BadInput, ExplorerError, NotReachable
 from explorer.graph.checks import check_model, check_plan
+from explorer.graph.copies import deep_copy
 from explorer.graph.inputs import Example, as_inputs
 from explorer.values import ChannelGraph, Plan, Proof
 
@@ -47,7 +47,7 @@ def mask(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
     """
     check_plan(graph, plan)
     check_model(graph, model)
-    masked = copy.deepcopy(model)
+    masked = deep_copy(model)
     masked.eval()  # a user's eval() may return nothing
     tensors = _all_tensors(masked)
     reads = {(slot.tensor, slot.dim) for group in graph.groups for slot in group.slots if slot.reads}
@@ -82,7 +82,7 @@ def shrink(model: nn.Module, graph: ChannelGraph, plan: Plan) -> nn.Module:
             memo[id(original)] = nn.Parameter(smaller, requires_grad=original.requires_grad)
         else:
             memo[id(original)] = smaller
-    shrunk = copy.deepcopy(model, memo)
+    shrunk = deep_copy(model, memo)
     shrunk.eval()
     tensors = _all_tensors(shrunk)
     for module, attribute, tensor, dim, numerator, denominator in graph.attributes:
@@ -119,7 +119,7 @@ def _check_lengths(shrunk: nn.Module, graph: ChannelGraph, plan: Plan) -> None:
 
 def _check_runs(shrunk: nn.Module, graph: ChannelGraph, emptied: list[str]) -> None:
     """Raise NotReachable if a forward cannot take tensors of no channels, such as functional pooling."""
-    twin = copy.deepcopy(shrunk)
+    twin = deep_copy(shrunk)
     for module in twin.modules():
         module._forward_hooks.clear()  # a user's hooks must not see the zeros
         module._forward_pre_hooks.clear()
@@ -173,7 +173,7 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Example) ->
         raise BadInput("prove takes a non-empty batch of floating-point inputs (N, channels, height, width).")
     with torch.inference_mode():
         masked = _logits(mask(model, graph, plan), inputs)
-        dense = copy.deepcopy(model)
+        dense = deep_copy(model)
         dense.eval()
         before = _logits(dense, inputs)
         shrunk = _logits(shrink(model, graph, plan), inputs)
@@ -205,7 +205,7 @@ def live_weights(model: nn.Module, example: Example, seed: int = 0) -> nn.Module
                 f"live_weights takes a floating-point example, not {each.dtype}: its inputs are noise. Pass "
                 "example.float(), normalised as the network expects."
             )
-    live = copy.deepcopy(model)
+    live = deep_copy(model)
     live.train()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,6 +1,5 @@
 """Criteria: rules that score the units of every prunable group; higher = keep. One file each."""
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from explorer.data import Data, as_images
 from explorer.data.fitting import require_finite
 from explorer.errors import BadInput, ExplorerError, require_name, require_whole
 from explorer.graph.checks import check_model
+from explorer.graph.copies import deep_copy
 from explorer.values import ChannelGraph, Scores
 
 CRITERIA: dict[str, Criterion] = {
@@ -64,7 +64,7 @@ def score(
             )
         trainless = isinstance(data, Data) and data.train is None
         images = as_images(data, "explore" if trainless else "train").mixed(SCORED_IMAGES)
-    model = copy.deepcopy(model)
+    model = deep_copy(model)
     model.eval()  # a user's train() may return nothing
     subject = Subject(model, graph, images, seed)
     by_group = rule(subject)

@@ -5,7 +5,6 @@ answers for the classes is such a site: the sum that residual branches end in st
 terms of it.
 """
 
-import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from explorer.capture import channel_axis, run
 from explorer.data.fitting import taking
 from explorer.errors import BadInput
+from explorer.graph.copies import deep_copy
 from explorer.graph.randomness import own_torch_numbers
 from explorer.instances import Site, Sites
 from explorer.values import ChannelGraph, Ints, Layer
@@ -47,7 +47,7 @@ def find_sites(model: nn.Module, graph: ChannelGraph, example: Tensor, normed: b
     nothing else runs the same channels. `normed`: only those that batch norm directly follows. `example` float (1, ...)
     gives the shape of the inputs on which the model, a copy of it, is probed. Raises BadInput where there is none.
     """
-    probed = without_hooks(copy.deepcopy(model))
+    probed = without_hooks(deep_copy(model))
     probed.eval()
     chosen = _chosen(probed, graph, normed)
     if not chosen:

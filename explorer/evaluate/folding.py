@@ -1,6 +1,5 @@
 """Batch norm folded into the convolution before it: the same logits in eval mode, fewer steps."""
 
-import copy
 from collections.abc import Iterable
 
 import torch
@@ -9,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from explorer.errors import BadInput
+from explorer.graph.copies import deep_copy
 
 
 def _shift_and_scale(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
@@ -47,7 +47,7 @@ def fold(model: nn.Module, folds: Iterable[tuple[str, str]]) -> nn.Module:
     It becomes an Identity; the convolution gets a bias. Arithmetic in float64. Raises BadInput where a name
     is not a convolution or not a batch norm with running statistics.
     """
-    folded = copy.deepcopy(model)
+    folded = deep_copy(model)
     folded.eval()
     for conv_name, norm_name in folds:
         modules = dict(folded.named_modules(remove_duplicate=False))

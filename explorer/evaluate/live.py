@@ -1,6 +1,5 @@
 """The live road: plan -> shrink -> recover -> fold -> accuracy, batch by batch; what of it is remembered."""
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from explorer.evaluate.estimates import Check, Judge, Judged, as_module, nothing
 from explorer.evaluate.folding import fold
 from explorer.evaluate.memo import Memo
 from explorer.evaluate.recovery import TrainingStep, norms_with_statistics, recover
+from explorer.graph.copies import deep_copy
 from explorer.surgery import shrink as surgery_shrink
 from explorer.values import ChannelGraph, Estimate, Plan, Recovery, State, full_plan
 from explorer.zoo.network import Network
@@ -151,7 +151,7 @@ class LiveEvaluation:
         seed: int = 0,
     ) -> nn.Module:
         """The shrunk and recovered network in eval mode, not folded: a copy that is the caller's."""
-        return copy.deepcopy(self._recovered(plan, recovery, check, progress, seed))
+        return deep_copy(self._recovered(plan, recovery, check, progress, seed))
 
     def _recovered(
         self, plan: Plan, recovery: Recovery, check: Check, progress: Progress, seed: int

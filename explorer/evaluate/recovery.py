@@ -1,6 +1,5 @@
 """What is done to the weights after a cut: BN statistics re-estimated, then epochs of training."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from explorer.evaluate.estimates import (
     not_finite,
     nothing,
 )
+from explorer.graph.copies import deep_copy
 from explorer.graph.randomness import own_torch_numbers
 from explorer.zoo.network import Network
 
@@ -161,7 +161,7 @@ def recover(
     """
     source = as_module(model)
     with torch.inference_mode(False):  # else the copy's weights could never be trained
-        recovered = copy.deepcopy(source)
+        recovered = deep_copy(source)
         recovered.eval()
     if not bn and not epochs:
         return recovered

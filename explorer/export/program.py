@@ -3,7 +3,6 @@
 A program is the network's operations with its weights, in eval mode: to use, not to train on. It needs no class.
 """
 
-import copy
 import io
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from explorer.errors import ExplorerError
+from explorer.graph.copies import deep_copy
 from explorer.graph.inputs import Example, as_inputs
 from explorer.graph.quiet import quiet
 
@@ -53,7 +53,7 @@ def program_of(model: nn.Module, example: Example) -> Program:
     two = tuple(
         torch.cat([each, each]) for each in inputs
     )  # torch.export takes a batch of one for a constant
-    twin = copy.deepcopy(model)
+    twin = deep_copy(model)
     twin.eval()
     with quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
@@ -111,7 +111,7 @@ def tensors(answer: object) -> tuple[Tensor, ...]:
 
 def trials(model: nn.Module, example: Example, any_batch: bool) -> list[Trial]:
     """The example and inputs like it, for one batch size or two, and what the model answers in eval mode."""
-    twin = copy.deepcopy(model)
+    twin = deep_copy(model)
     twin.eval()
     first = as_inputs(example)
     chosen = [first, *(_like(first, batch) for batch in (BATCHES if any_batch else BATCHES[:1]))]

@@ -1,6 +1,5 @@
 """`export`: the shrunk network as files."""
 
-import copy
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from explorer.export.program import archive, check_archive, program_of, tensors,
 from explorer.export.report import Report
 from explorer.export.script import script_text
 from explorer.export.widths import widths_text
+from explorer.graph.copies import deep_copy
 from explorer.graph.inputs import as_inputs
 from explorer.strings import Message
 from explorer.surgery import removed_positions
@@ -195,7 +195,7 @@ def _check_script(path: Path, network: Network, model: nn.Module) -> None:
     namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
     inputs = as_inputs(network.example)
     with torch.random.fork_rng(devices=[]), torch.no_grad():  # the dense class draws initial weights
-        dense = copy.deepcopy(model)
+        dense = deep_copy(model)
         dense.eval()
         wanted = tensors(dense(*inputs))
         try:

@@ -33,7 +33,11 @@ def einsum(call: Call) -> Any:
     summed = math.prod(sizes.values()) > math.prod(call.shape)
     left, _, right = call.args[0].replace(" ", "").partition("->")
     terms = left.split(",")
-    if not summed and right and all(len(set(term)) == len(term) and "." not in term for term in (*terms, right)):
+    if (
+        not summed
+        and right
+        and all(len(set(term)) == len(term) and "." not in term for term in (*terms, right))
+    ):
         return _product(call, [_laid_out(*each, right) for each in zip(call.values, terms, strict=True)])
     reason = f"{call.place} multiplies two activations"
     for value in call.values:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from explorer.errors import CannotTrace
 from explorer.graph.hooks import mark_changing_hooks
@@ -15,6 +16,24 @@ from explorer.graph.hooks import mark_changing_hooks
 INTERNAL = frozenset(vars(nn.Module()))  # dictionaries of tensors, modules and hooks that every module has
 COPYING = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"))
 PLAIN = (bool, int, float, str, type(None), torch.dtype)
+
+
+class _Detached(TorchFunctionMode):
+    """Lets deepcopy copy tensors that were computed from weights, which torch refuses: their values are copied."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.__deepcopy__ and not args[0].is_leaf:
+            tensor, memo = args
+            return memo.setdefault(id(tensor), tensor.detach().clone())
+        return func(*args, **(kwargs or {}))
+
+
+def deep_copy(model: nn.Module, memo: dict[int, Any] | None = None) -> Any:
+    """copy.deepcopy, also of a model that holds outputs of a former run, as hooks that collect them leave behind."""
+    with _Detached():
+        return copy.deepcopy(model, memo)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +91,8 @@ def hollow_copy(model: nn.Module) -> Twin:
         own = vars(module).get("forward")
         if own is not None and not isinstance(getattr(own, "__self__", None), nn.Module):
             raise CannotTrace(
-                f"{name or type(model).__name__} has a forward that was set on the object and is no method of a module, "
-                "so that copies would share it with the original. Write it as a method of the class."
+                f"{name or type(model).__name__} has a forward that was set on the object and is no method of a "
+                "module, so that copies would share it with the original. Write it as a method of the class."
             )
     try:
         return _hollow_copy(model)
@@ -91,7 +110,8 @@ def _hollow_copy(model: nn.Module) -> Twin:
         memo[id(parameter)] = nn.Parameter(zero, requires_grad=False)
     for buffer in model.buffers():
         memo[id(buffer)] = torch.zeros(buffer.shape, dtype=buffer.dtype)
-    twin = _copied(model, memo)
+    with _Detached():
+        twin = _copied(model, memo)
     modules: dict[str, nn.Module] = {}
     _named(twin, "", modules)
     hooked = frozenset(name for name, module in modules.items() if module._forward_pre_hooks)

@@ -46,7 +46,11 @@ def sample(call: Call) -> Any:
     x, grid = call.argument(0, "input"), call.argument(1, "grid")
     call.freeze(grid, f"{call.place} mixes the channels")
     x = call.whole_along(x, tuple(range(2, len(x.shape))))
-    return Value(call.shape, tuple(_one_along(f, set(range(2, f.dim()))).expand(call.shape) for f in x.fields), x.origin)
+    return Value(
+        call.shape,
+        tuple(_one_along(f, set(range(2, f.dim()))).expand(call.shape) for f in x.fields),
+        x.origin,
+    )
 
 
 def pad(call: Call) -> Any:
@@ -140,7 +144,7 @@ def mixed(call: Call) -> Any:
 
 
 def join(call: Call) -> Any:
-    """Add, multiply, compare, choose and the like: equal axes are tied; an axis of length 1 broadcasts, ties nothing."""
+    """Add, multiply, compare, choose: equal axes are tied; an axis of length 1 broadcasts and ties nothing."""
     first, *others = call.values
     for other in others:
         first = joined(call, first, other)
@@ -148,6 +152,7 @@ def join(call: Call) -> Any:
 
 
 def joined(call: Call, first: Value, second: Value) -> Value:
+    """Two operands of a join, broadcast to one shape, their equal axes tied."""
     full = np.broadcast_shapes(first.shape, second.shape)  # torch's own would load its compiler
     fields: list[Tensor] = []
     pending = list(second.fields)
@@ -195,6 +200,8 @@ def is_pointwise(name: str) -> bool:
     packet = getattr(torch.ops.aten, name, None)
     if not isinstance(packet, torch._ops.OpOverloadPacket):
         return False
-    overloads = [getattr(packet, each) for each in packet.overloads()]
-    on_tensors = [each for each in overloads if each._schema.arguments and "Tensor" in str(each._schema.arguments[0].type)]
+    overloads = [getattr(packet, name) for name in packet.overloads()]
+    on_tensors = [
+        each for each in overloads if "Tensor" in str([every.type for every in each._schema.arguments[:1]])
+    ]
     return bool(on_tensors) and all(torch.Tag.pointwise in each.tags for each in on_tensors)

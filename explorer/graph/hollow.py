@@ -103,7 +103,7 @@ def _batch_norm(module: Any, x: Tensor) -> Tensor:
 
 def _pool(module: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Pooling is run on one channel."""
-    sides = int(layer_kind(type(module)).__name__[-2])  # of MaxPool2d
+    sides = int(layer_kind(module).__name__[-2])  # of MaxPool2d
     if x.dim() != sides + 2 or getattr(module, "return_indices", False):
         return module(x, *args, **kwargs)
     small = module(x.narrow(1, 0, 1), *args, **kwargs)
@@ -232,9 +232,13 @@ WHOLE = {  # functions of such packages, by where they are found, which are not 
 }
 
 
+def layer_kind(module: nn.Module) -> type[nn.Module]:
+    """torch's class of layers whose forward a module's class inherits as it is; its own class where there is none."""
+    return _layer_kind(type(module))  # type: ignore[arg-type]  # classes are hashable
+
+
 @lru_cache(maxsize=4096)
-def layer_kind(kind: type[nn.Module]) -> type[nn.Module]:
-    """torch's class of layers whose forward a class inherits as it is; the class itself where there is none."""
+def _layer_kind(kind: type[nn.Module]) -> type[nn.Module]:
     for base in kind.__mro__:
         if base in (nn.Module, nn.Sequential) or not issubclass(base, nn.Module):
             return kind
@@ -255,7 +259,7 @@ def hollow_of(node: fx.Node, module: nn.Module | None) -> Hollow | None:
     if module is not None:
         # A hook may change what a module is given or returns.
         hooked = module._forward_hooks or module._forward_pre_hooks
-        return None if hooked else MODULES.get(layer_kind(type(module)))
+        return None if hooked else MODULES.get(layer_kind(module))
     if node.op == "call_method":
         return METHODS.get(str(node.target))
     try:

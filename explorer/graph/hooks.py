@@ -68,7 +68,9 @@ def only_looks(hook: Callable[..., Any]) -> bool:
         code, given = getattr(called, "__code__", None), given + 1
     if not isinstance(code, CodeType) or code.co_argcount <= given:
         return False
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "EXTENDED_ARG", "NOP")]
+    steps = [
+        step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "EXTENDED_ARG", "NOP")
+    ]
     own = code.co_varnames[given], code.co_varnames[code.co_argcount - 1]  # the module and its output
     return not any(_changes(steps, place, own) for place in range(len(steps)))
 

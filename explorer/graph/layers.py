@@ -103,7 +103,7 @@ def deformable_convolution(call: Call) -> Any:
     for value in (offset, mask):
         if isinstance(value, Value):
             call.freeze(value, f"{call.place} reads places from these channels")
-    weight = call.argument(2, "weight") if module is None else None
+    weight: Any = call.argument(2, "weight") if module is None else None
     kernel = weight.shape[2:] if module is None else module.kernel_size
     if offset.shape[1] != 2 * math.prod(kernel):
         call.freeze(x, f"{call.place} reads groups of channels at different places")

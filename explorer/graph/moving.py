@@ -16,7 +16,6 @@ from explorer.graph.reads import Width
 from explorer.graph.sizes import follow, sizes_of, tie_blocks
 from explorer.graph.walk import Call, freeze_everything, taking_counts
 
-
 AS_ANOTHER = ("expand_as", "view_as", "reshape_as")
 REPEATING = ("expand", "expand_as", "broadcast_to")
 
@@ -167,7 +166,9 @@ def fold(call: Call) -> Any:
     """functional.fold: (N, C x kernel, places) -> (N, C, H, W): what stands in one window is tied."""
     x = call.whole_along(call.input, (2,))
     labels = call.channels(x, 1).reshape(call.shape[1], -1)
-    call.walk.ties.tie(labels, labels[:, :1], f"{call.place}: its channels stand in blocks with others that stay")
+    call.walk.ties.tie(
+        labels, labels[:, :1], f"{call.place}: its channels stand in blocks with others that stay"
+    )
     return call.output(labels[:, 0].contiguous(), 1)
 
 
@@ -218,7 +219,8 @@ def _at_blocks(call: Call, field: Tensor, dim: int, item: Any) -> bool:
     labels = field.movedim(dim, 0).reshape(field.shape[dim], -1)[:, 0]
     for bound in bounds:
         if isinstance(bound, Width) and 0 < bound < len(labels) and (count := call.walk.bind(bound)):
-            call.walk.ties.tie(count.blocks, labels[None, :bound], f"{call.place}: as many channels as others that stay")
+            reason = f"{call.place}: as many channels as others that stay"
+            call.walk.ties.tie(count.blocks, labels[None, :bound], reason)
             continue
         if not isinstance(bound, Count) or not torch.equal(bound.labels, labels):
             return False
@@ -279,9 +281,10 @@ def _counted_shares(call: Call, given: Any, field: Tensor, dim: int, pieces: int
     if len(varying_dims(field)) > 1:
         return False
     shares = list(given) if isinstance(given, (tuple, list)) else [given] * pieces
-    counts = [call.walk.bind(each) if isinstance(each, Width) else each for each in shares]
+    bound = [call.walk.bind(each) if isinstance(each, Width) else each for each in shares]
+    counts = [each for each in bound if isinstance(each, Count)]
     labels = field.movedim(dim, 0).reshape(field.shape[dim], -1)[:, 0]
-    if not all(isinstance(each, Count) for each in counts) or sum(each.number for each in counts) != len(labels):
+    if len(counts) < len(bound) or sum(each.number for each in counts) != len(labels):
         return False
     for count, part in zip(counts, labels.split([each.number for each in counts]), strict=True):
         call.walk.ties.tie(count.blocks, part[None], f"{call.place}: as many channels as others that stay")

@@ -94,7 +94,9 @@ def functional_group_norm(call: Call) -> Any:
     tensors = [call.argument(place, name) for place, name in enumerate(("weight", "bias"), 2)]
     for value in tensors:
         if isinstance(value, Value):
-            call.walk.ties.tie(call.channels(value, 0), labels, f"{call.place}: joined with channels that stay")
+            call.walk.ties.tie(
+                call.channels(value, 0), labels, f"{call.place}: joined with channels that stay"
+            )
     return call.output(labels, 1)
 
 

@@ -21,9 +21,13 @@ def rearranged(call: Call) -> Any:
     if call.module is not None:
         pattern, given = call.module.pattern, call.module.axes_lengths
     else:
-        place = 1 if isinstance(call.argument(1, "pattern"), str) and "->" in call.argument(1, "pattern") else 2
+        place = (
+            1 if isinstance(call.argument(1, "pattern"), str) and "->" in call.argument(1, "pattern") else 2
+        )
         pattern = call.argument(place, "pattern")
-        given = {name: each for name, each in call.kwargs.items() if name not in ("tensor", "pattern", "reduction")}
+        given = {
+            name: each for name, each in call.kwargs.items() if name not in ("tensor", "pattern", "reduction")
+        }
     left, right = (ParsedExpression(side) for side in pattern.split("->"))
     if left.has_ellipsis or right.has_ellipsis or len(call.values) != 1:
         return freeze_everything(call)
@@ -54,7 +58,9 @@ def rearranged(call: Call) -> Any:
     return Value(call.shape, tuple(fields), x.origin)
 
 
-def _tied(call: Call, field: Tensor, axes: list[str], results: list[str], given: dict[str, Any]) -> Tensor | None:
+def _tied(
+    call: Call, field: Tensor, axes: list[str], results: list[str], given: dict[str, Any]
+) -> Tensor | None:
     """A field with one dimension per axis, tied along the axes of given length; None where it had to be frozen."""
     varying = [axes[dim] for dim in varying_dims(field)]
     fixed = [name for name in varying if name in given]
@@ -62,7 +68,9 @@ def _tied(call: Call, field: Tensor, axes: list[str], results: list[str], given:
     if any(name not in results for name in varying):
         reason = f"{call.place} mixes the channels"
     elif varying and len(fixed) == len(varying):
-        reason = f"{call.place} has a width written as a number ({', '.join(str(given[name]) for name in fixed)})"
+        reason = (
+            f"{call.place} has a width written as a number ({', '.join(str(given[name]) for name in fixed)})"
+        )
     elif len(varying) - len(fixed) > 1:
         reason = f"{call.place} splits or fixes the channels"
     if reason:

@@ -105,7 +105,8 @@ def _noted_operation(name: str) -> Any:
 
 for _name in (
     "add", "radd", "sub", "rsub", "rfloordiv", "truediv", "rtruediv", "mod", "rmod", "divmod", "rdivmod", "pow", "rpow",
-    "neg", "abs", "int", "eq", "ne", "lt", "le", "gt", "ge", "bool", "float", "and", "or", "xor", "lshift", "rshift", "invert",
+    "neg", "abs", "int", "eq", "ne", "lt", "le", "gt", "ge", "bool", "float", "and", "or", "xor",
+    "lshift", "rshift", "invert",
 ):  # fmt: skip
     setattr(Width, f"__{_name}__", _noted_operation(f"__{_name}__"))
 

@@ -19,14 +19,9 @@ from explorer.graph.hollow import ACTIVATIONS, DROPOUTS, layer_kind, qualified
 from explorer.graph.tracing import Shape
 from explorer.graph.walk import Call, Rule, changes_its_weights, freeze_everything
 
-EXPORTED = tuple(  # operators of torch.export that a person would not write
-    getattr(getattr(torch.ops.aten, name), overload)
-    for name, overload in (
-        ("dropout", "default"), ("dropout_", "default"), ("feature_dropout", "default"), ("feature_dropout_", "default"),
-        ("alpha_dropout", "default"), ("alpha_dropout_", "default"), ("feature_alpha_dropout", "default"),
-        ("feature_alpha_dropout_", "default"), ("rrelu", "default"), ("alias", "default"), ("to", "dtype"),
-        ("to", "dtype_layout"), ("to", "device"), ("_to_copy", "default"), ("zero_", "default"),
-    )
+EXPORTED = (  # names of torch.export's operators that act on elements alone, although torch does not tag them so
+    "dropout", "dropout_", "feature_dropout", "feature_dropout_", "alpha_dropout", "alpha_dropout_",
+    "feature_alpha_dropout", "feature_alpha_dropout_", "rrelu", "alias", "to", "_to_copy", "zero_", "copy_", "fill_",
 )  # fmt: skip
 CARRIERS: tuple[Any, ...] = (
     torch.relu, functional.relu, functional.relu6, functional.leaky_relu, functional.elu, functional.selu,
@@ -43,7 +38,7 @@ CARRIERS: tuple[Any, ...] = (
     "neg", "contiguous", "clone", "detach", "float", "half", "double", "to", "type_as",
     "hardtanh_", "bfloat16", "bernoulli", "bernoulli_", "uniform_", "normal_", "zero_", "fill_", "cpu", "cuda",
     "requires_grad_", "detach_", torch.randn_like, torch.rand_like, torch.empty_like, torch.full_like, torch.bernoulli,
-    functional.rrelu, functional.hardshrink, functional.softshrink, *EXPORTED,
+    functional.rrelu, functional.hardshrink, functional.softshrink,
 )  # fmt: skip
 JOINS: tuple[Any, ...] = (
     operator.add, operator.iadd, operator.sub, operator.isub, operator.mul, operator.imul, operator.truediv,
@@ -90,6 +85,7 @@ POOLED: dict[Any, int] = {  # how many dimensions they pool: the last ones
     functional.max_pool3d_with_indices: 3,
     **dict.fromkeys((functional.max_pool3d, functional.avg_pool3d, functional.adaptive_avg_pool3d), 3),
 }
+
 
 def changed_by_hook(call: Call) -> Any:
     """The output of a module with a forward hook that may change it: the hook is no part of the trace."""
@@ -171,7 +167,9 @@ NAMED: dict[str, Rule] = {  # functions of packages that are not imported here
     "torchvision.models.swin_transformer._patch_merging_pad": moving.merge_patches,
     "torchvision.ops.deform_conv.DeformConv2d": layers.deformable_convolution,
     "torchvision.ops.deform_conv.deform_conv2d": layers.deformable_convolution,
-    **dict.fromkeys(("einops.einops.rearrange", "einops.einops.reduce", "einops.einops.repeat"), patterns.rearranged),
+    **dict.fromkeys(
+        ("einops.einops.rearrange", "einops.einops.reduce", "einops.einops.repeat"), patterns.rearranged
+    ),
     **dict.fromkeys(("einops.layers.torch.Rearrange", "einops.layers.torch.Reduce"), patterns.rearranged),
 }
 SEVERAL = {  # may return several tensors
@@ -199,7 +197,7 @@ def parametrised(call: Call) -> Any:
 def _known(node: fx.Node, module: nn.Module | None) -> Rule | None:
     """The rule in a table; a subclass of a layer counts as one while its forward is the layer's."""
     if module is not None:
-        known = MODULES.get(layer_kind(type(module))) or NAMED.get(qualified(type(module)))
+        known = MODULES.get(layer_kind(module)) or NAMED.get(qualified(type(module)))
         return layers.frozen_layer if known is None and isinstance(module, layers.LAYERS) else known
     try:
         known = FUNCTIONS.get(node.target) or NAMED.get(qualified(node.target))
@@ -211,7 +209,10 @@ def _known(node: fx.Node, module: nn.Module | None) -> Rule | None:
 def _is_pointwise(target: Any) -> bool:
     """Whether a function or method of torch, or an operator of Python, acts on elements alone."""
     if isinstance(target, torch._ops.OpOverload):
-        return torch.Tag.pointwise in target.tags or target.overloadpacket in (torch.ops.aten.copy_, torch.ops.aten.fill_)
+        return torch.Tag.pointwise in target.tags or target.overloadpacket in (
+            torch.ops.aten.copy_,
+            torch.ops.aten.fill_,
+        )
     if isinstance(target, str):
         return elementwise.is_pointwise(target)
     home = getattr(target, "__module__", None) or ""

@@ -176,7 +176,7 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if "forward" in vars(m):
             return False
-        known = layer_kind(type(m)) is not type(m) or qualified(type(m)) in LEAVES
+        known = layer_kind(m) is not type(m) or qualified(type(m)) in LEAVES
         return known or super().is_leaf_module(m, module_qualified_name)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:

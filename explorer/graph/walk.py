@@ -282,7 +282,9 @@ class Walk:
                 None,
             )
             if (line := self.reads.get((module, attribute))) is not None or len(labels) in constants:
-                self.ties.freeze(labels, f"the forward reads its width from {where}" + (f" ({line})" if line else ""))
+                self.ties.freeze(
+                    labels, f"the forward reads its width from {where}" + (f" ({line})" if line else "")
+                )
             elif follows is None:
                 self.ties.freeze(labels, f"the forward reads its width from {where}, which no layer follows")
             else:
@@ -375,10 +377,7 @@ class Walk:
                 args, kwargs = without_counts((args, kwargs))
                 call = Call(self, node, args, kwargs, result, call.module)
             found = rule(call)
-            for width in leaves((node.args, node.kwargs)):
-                if isinstance(width, Width) and not any(width is each for each in self._bound):
-                    self.reads.setdefault(width.source, width.line)
-            return found
+            self._note_unbound(node)
         except CannotTrace:
             raise
         except Exception as error:  # an operator used in a way that its rule does not foresee
@@ -386,6 +385,13 @@ class Walk:
                 f"The explorer cannot follow {call.place}: {type(error).__name__}: {error}. This is a fault of the "
                 "explorer: please report it with the network. Another way to write this line may help."
             ) from error
+        return found
+
+    def _note_unbound(self, node: fx.Node) -> None:
+        """Note the numbers that were read from modules and that the rule of an operator did not follow."""
+        for width in leaves((node.args, node.kwargs)):
+            if isinstance(width, Width) and not any(width is each for each in self._bound):
+                self.reads.setdefault(width.source, width.line)
 
     def _attribute(self, node: fx.Node, result: Any) -> Any:
         if not isinstance(result, Shape):
@@ -405,7 +411,9 @@ class Walk:
 def _counted_dimension(module: nn.Module, attribute: str) -> tuple[str, int, int] | None:
     """(tensor, dimension, length) that a number of a layer counts: as far as it counts the whole of one."""
     tensors = {**module._parameters, **module._buffers}
-    weight = next((each for name in ("weight", "running_mean") if (each := tensors.get(name)) is not None), None)
+    weight = next(
+        (each for name in ("weight", "running_mean") if (each := tensors.get(name)) is not None), None
+    )
     value = vars(module).get(attribute)
     if weight is None or attribute not in WIDTHS:
         return None

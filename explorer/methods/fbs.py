@@ -5,7 +5,6 @@ enters a convolution how salient each of its outputs will be; the k winners are 
 suppressed. Batch norm gives up its scale, which the prediction replaces, and its shift, which only winners get.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from explorer.dynamic.heads import Predictor
 from explorer.dynamic.network import Dynamic, Passed
 from explorer.dynamic.sites import find_sites
+from explorer.graph.copies import deep_copy
 from explorer.graph.randomness import own_torch_numbers
 from explorer.instances import Site
 from explorer.methods.instance_training import InstanceTraining
@@ -90,7 +90,7 @@ def without_affine(model: nn.Module, sites: Sequence[Site]) -> tuple[nn.Module, 
     A saliency cannot be negative: where a scale is, the filter and the mean change their sign instead, so that scale x
     output + shift is what it was.
     """
-    plain = copy.deepcopy(model)
+    plain = deep_copy(model)
     scales, shifts = [], []
     for site in sites:
         conv: Any = plain.get_submodule(site.layer)

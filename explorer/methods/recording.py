@@ -5,7 +5,6 @@ as float16 and buffers (the statistics of batch norm) as float32. Both name the 
 they are shown for those weights only. `scripts/record_dmcp.py` makes them.
 """
 
-import copy
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from explorer.chains import ChainRun, Recorded
 from explorer.errors import BadInput, ExplorerError
 from explorer.evaluate.estimates import as_module
+from explorer.graph.copies import deep_copy
 from explorer.methods.record_fields import FORMAT, recorded_of
 from explorer.methods.recorded_files import NAME, recorded_file, unreadable, write_whole
 from explorer.values import ChannelGraph
@@ -94,7 +94,7 @@ def read_supernet(network: Network, folder: str | Path | None = None) -> nn.Modu
     except (OSError, SafetensorError, RuntimeError) as error:
         raise _unreadable(file, network.name, error) from error
     with torch.inference_mode(False), torch.no_grad():
-        supernet = copy.deepcopy(network.model)
+        supernet = deep_copy(network.model)
         supernet.eval()
         tensors = _tensors(supernet)
         odd = [name for name in {**tensors, **stored} if _shape(stored, name) != _shape(tensors, name)]

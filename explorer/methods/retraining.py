@@ -1,6 +1,5 @@
 """A structure trained by itself: from the supernet's weights, or from weights that are initialised anew."""
 
-import copy
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ from explorer.data import Data, Images
 from explorer.errors import BadInput, require_name, require_whole
 from explorer.evaluate.estimates import Check, Judge, nothing
 from explorer.evaluate.recovery import PEAK_RATE, TrainingStep, train
+from explorer.graph.copies import deep_copy
 from explorer.graph.randomness import same_random_numbers
 
 SCRATCH_RATE = 0.1  # the peak where training starts from random weights; from trained ones it is recovery's
@@ -29,7 +29,7 @@ def fresh(model: nn.Module, seed: int = 0) -> nn.Module:
     """
     require_whole("seed", seed, 0)
     with torch.inference_mode(False), torch.no_grad(), same_random_numbers(seed):
-        copied = copy.deepcopy(model)
+        copied = deep_copy(model)
         frozen = [(each, each.clone()) for each in copied.parameters() if not each.requires_grad]
         for parameter in copied.parameters():
             if parameter.is_floating_point():
@@ -70,7 +70,7 @@ def retrained(
     require_name("start of retraining", start, STARTS)
     scratch = start == "scratch"
     with torch.inference_mode(False):
-        network = fresh(structure, seed) if scratch else copy.deepcopy(structure)
+        network = fresh(structure, seed) if scratch else deep_copy(structure)
     peak = SCRATCH_RATE if scratch else PEAK_RATE
     for step in train(network, images, epochs, seed, peak_rate=peak, check=check):
         if progress is not None:

@@ -6,7 +6,6 @@ behind its batch norm, which would undo a factor before it, and behind the sum t
 that one gate per channel serves any traced network; gates of 0 and 1 are `surgery.mask`.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from explorer.chains import Chain
 from explorer.evaluate.estimates import forward
 from explorer.graph.checks import check_model
+from explorer.graph.copies import deep_copy
 from explorer.methods.gates import Gates
 from explorer.values import ChannelGraph
 
@@ -62,7 +62,7 @@ class Supernet:
 
     def __init__(self, model: nn.Module, graph: ChannelGraph, chains: Sequence[Chain]) -> None:
         check_model(graph, model)
-        self.model = copy.deepcopy(model)
+        self.model = deep_copy(model)
         self.model.train()
         for module in self.model.modules():
             if isinstance(module, _BatchNorm):
@@ -142,7 +142,7 @@ class Supernet:
 
         Statistics of batch norm are still those of `model`.
         """
-        copied = copy.deepcopy(model)
+        copied = deep_copy(model)
         copied.eval()
         with torch.no_grad():
             theirs = {**dict(copied.named_parameters()), **dict(copied.named_buffers())}

@@ -1,16 +1,18 @@
 """A user's nn.Module becomes a private copy; what cannot be copied and pruned is refused in words."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from explorer.errors import BadInput
+from explorer.graph.copies import deep_copy
 from explorer.zoo.built import Built
 from explorer.zoo.files import shortened
 
-FLOAT = (torch.ao.nn.quantized.FloatFunctional, torch.ao.nn.quantized.FXFloatFunctional)  # plain sums and products
+FLOAT = (
+    torch.ao.nn.quantized.FloatFunctional,
+    torch.ao.nn.quantized.FXFloatFunctional,
+)  # plain sums and products
 QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
@@ -24,7 +26,7 @@ def copied_module(module: nn.Module) -> Built:
     name = type(module).__name__
     _require_plain(name, module)
     try:
-        model = copy.deepcopy(module)
+        model = deep_copy(module)
     except (RuntimeError, TypeError) as error:
         raise BadInput(
             f"{name} cannot be copied ({error}), and the explorer works on copies only. "
