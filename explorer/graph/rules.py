@@ -83,6 +83,7 @@ POOLED: dict[Any, int] = {  # how many dimensions they pool: the last ones
     functional.max_pool1d_with_indices: 1,
     functional.max_pool2d_with_indices: 2,
     functional.max_pool3d_with_indices: 3,
+    torch.ops.aten.max_pool2d_with_indices.default: 2,
     **dict.fromkeys((functional.max_pool3d, functional.avg_pool3d, functional.adaptive_avg_pool3d), 3),
 }
 
@@ -134,6 +135,7 @@ FUNCTIONS: dict[Any, Rule] = {
     **dict.fromkeys((functional.unfold, torch.ops.aten.im2col.default), moving.unfold),
     **dict.fromkeys((functional.fold, torch.ops.aten.col2im.default), moving.fold),
     **dict.fromkeys((functional.max_unpool1d, functional.max_unpool2d, functional.max_unpool3d), elementwise.resize),
+    torch.ops.aten.max_unpool2d.default: elementwise.resize,
     functional.group_norm: norms.functional_group_norm,
 }  # fmt: skip
 MODULES: dict[type[nn.Module], Rule] = {
@@ -209,10 +211,7 @@ def _known(node: fx.Node, module: nn.Module | None) -> Rule | None:
 def _is_pointwise(target: Any) -> bool:
     """Whether a function or method of torch, or an operator of Python, acts on elements alone."""
     if isinstance(target, torch._ops.OpOverload):
-        return torch.Tag.pointwise in target.tags or target.overloadpacket in (
-            torch.ops.aten.copy_,
-            torch.ops.aten.fill_,
-        )
+        return torch.Tag.pointwise in target.tags or target.overloadpacket.__name__ in EXPORTED
     if isinstance(target, str):
         return elementwise.is_pointwise(target)
     home = getattr(target, "__module__", None) or ""

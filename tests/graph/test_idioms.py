@@ -148,10 +148,10 @@ def test_a_forward_that_was_set_on_the_object_is_refused() -> None:
         explorer.trace(model, EXAMPLE)
 
 
-@pytest.mark.parametrize("attribute", [threading.Lock(), torch.ones(2, requires_grad=True) * 2])
-def test_what_cannot_be_copied_is_refused_in_words(attribute: object) -> None:
+@pytest.mark.parametrize("kind", [threading.Lock, lambda: (number for number in range(3))])
+def test_what_cannot_be_copied_is_refused_in_words(kind: Any) -> None:
     model = Net(lambda m, x: x)
-    model.held = attribute
+    model.held = kind()
     with pytest.raises(explorer.CannotTrace, match="cannot be copied"):
         explorer.trace(model, EXAMPLE)
 
