@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from explorer.emptied import replace_emptied
 from explorer.errors import BadInput, ExplorerError, NotReachable
 from explorer.graph.checks import check_model, check_plan
-from explorer.graph.inputs import Example, as_inputs
+from explorer.graph.inputs import Example, inputs_of
 from explorer.values import ChannelGraph, Plan, Proof
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -255,7 +255,7 @@ def live_weights(model: nn.Module, example: Example, seed: int = 0) -> nn.Module
         raise BadInput(
             "live_weights takes a torch.nn.Module and an example input (1, channels, height, width)."
         )
-    inputs = as_inputs(example)
+    inputs = inputs_of(model, example)
     for each in inputs:
         if not each.is_floating_point():
             raise BadInput(

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from explorer.errors import BadInput, CannotTrace
 from explorer.graph.copies import Twin, hollow_copy
 from explorer.graph.deadline import Deadline
-from explorer.graph.inputs import Example, as_inputs
+from explorer.graph.inputs import Example, inputs_of
 from explorer.graph.paths import IMAGE
 from explorer.graph.randomness import same_random_numbers
 from explorer.graph.rules import has_rule, rule_for
@@ -39,7 +39,7 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
     """
     if not isinstance(model, nn.Module):
         raise BadInput(f"trace takes a torch.nn.Module, not {type(model).__name__}. Pass network.model.")
-    inputs = as_inputs(example)
+    inputs = inputs_of(model, example)
     walk = Walk()
     with _TRACING, same_random_numbers(), Deadline(type(model).__name__):
         traced, front_end = _walked(walk, hollow_copy(model), inputs)
