@@ -64,3 +64,50 @@ def test_inputs_that_a_forward_does_not_take_are_refused_in_words(
 @pytest.mark.parametrize("model", [Pair(), Any()])
 def test_inputs_that_a_forward_takes_are_traced(model: nn.Module) -> None:
     assert explorer.trace(model, (EXAMPLE, EXAMPLE)).more_inputs == ((3, 12, 12),)
+
+
+class Halves(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        half, z = x.shape[0] // 2, torch.relu(self.c(x))
+        return self.f((z[:half] - z[half:]).mean((2, 3)))
+
+
+class HalvesFirst(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        half = x.shape[0] // 2
+        return self.f((self.c(x[:half]) - self.c(x[half:])).mean((2, 3)))
+
+
+class Chunks(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.c(x).chunk(2, 0)
+        return self.f((first - second).mean((2, 3)))
+
+
+class Viewed(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.c(x)
+        return self.f(z.view(z.shape[0] // 2, 2, 8, 10, 10).mean((1, 3, 4)))
+
+
+class Even(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[0] % 2 == 0, "an even batch"
+        return self.f(self.c(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Halves, HalvesFirst, Chunks, Viewed, Even])
+@pytest.mark.parametrize("batch", [2, 4])
+def test_a_forward_that_takes_its_batch_apart_is_refused_in_words(kind: type[Net], batch: int) -> None:
+    model = kind()
+    example = torch.zeros(batch, 3, 12, 12)
+    model(example)
+    with pytest.raises(
+        explorer.CannotTrace, match=rf"{kind.__name__} .* traced with one image, whatever the batch"
+    ):
+        explorer.trace(model, example)
+
+
+def test_the_line_that_takes_the_batch_apart_is_named() -> None:
+    with pytest.raises(explorer.CannotTrace, match=r"at getitem\w* \(test_inputs.py:\d+\)"):
+        explorer.trace(Halves(), torch.zeros(2, 3, 12, 12))
