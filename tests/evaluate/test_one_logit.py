@@ -4,6 +4,8 @@ The oracles are sigmoids, Bernoulli divergences and gradients written out by han
 """
 
 import copy
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from explorer.data import Images, identity
 from explorer.evaluate.estimates import Judge
 from explorer.evaluate.recovery import train
 from explorer.observe.answers import top_classes
+from explorer.zoo.networks.vgg import VGG
 from tests.evaluate.toys import livened
 
 INPUTS = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -123,6 +126,37 @@ def test_the_dashboard_judges_it_by_the_sign(labels: Tensor | None) -> None:
         assert app.estimate.correct == int((said == truth).sum())
     finally:
         app.close()
+
+
+def test_the_dashboard_trains_sweeps_and_looks_at_final_images() -> None:
+    images = Images(INPUTS, LABELS, identity)
+    app = Explorer(small(norm=True), data=explorer.Data("mine", ("no", "yes"), images, images, images))
+    try:
+        app.set(widths={"0": 2})
+        app.session.check_final()
+        app.wait(60)
+        app.session.train(1)
+        app.wait(60)
+        app.session.sweep("sensitivity")
+        app.wait(60)
+        (check,) = app.session.final_checks
+        assert check.dense.correct == int(((logit(small(norm=True)) > 0).long() == LABELS).sum())
+        assert app.session.request.recovery.epochs == 1
+        assert app.session.sensitivity is not None
+    finally:
+        app.close()
+
+
+def test_an_exported_script_says_what_its_logit_means(tmp_path: Path) -> None:
+    data = (torch.rand(4, 1, 28, 28), torch.tensor([0, 1, 1, 0]))
+    app = Explorer(VGG(classes=1), data=data, constructor=partial(VGG, classes=1))
+    try:
+        app.wait(60)
+        (script,) = (path for path in app.export(tmp_path) if path.suffix == ".py")
+    finally:
+        app.close()
+    said = " ".join(script.read_text().split())
+    assert "Outputs: one logit, above 0 for the second of the classes 0, 1." in said
 
 
 @pytest.mark.parametrize("method", ["dmcp", "fbs"])
