@@ -229,7 +229,8 @@ def _proven(network: Network, graph: ChannelGraph, plan: Plan) -> Proof:
     if not proof.ok:
         raise ExplorerError(
             f"The cut of {network.name} failed its proof: the shrunk network's logits are up to "
-            f"{proof.max_difference:.1e} from the masked one's, at a scale of {proof.scale:.3g}. Nothing was "
+            f"{proof.max_difference:.1e} from the masked one's, at a scale of {proof.scale:.3g}"
+            f"{f' ({proof.note})' if proof.note else ''}. Nothing was "
             "written. This is a fault of the explorer: please report it."
         )
     return proof

@@ -8,21 +8,25 @@ Where all channels of a group are removed, the layers that produced them do noth
 else answer with their bias (`emptied`): mask and shrink agree there too.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from explorer.emptied import replace_emptied
 from explorer.errors import BadInput, ExplorerError, NotReachable
 from explorer.graph.checks import check_model, check_plan
 from explorer.graph.copies import deep_copy
-from explorer.graph.inputs import Example, as_inputs
+from explorer.graph.inputs import Example, inputs_of
 from explorer.values import ChannelGraph, Plan, Proof
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
+HALF_TOLERANCE = 1e-2  # float16 and bfloat16
 
 
 def removed_positions(graph: ChannelGraph, plan: Plan) -> dict[tuple[str, int], Tensor]:
@@ -163,14 +167,40 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Example) ->
 
     `max_difference` = largest |masked - shrunk|, `scale` = largest |masked|, `effect` = largest
     |masked - dense|, over all outputs in eval mode. The tolerance is 1e-4 x scale in float32 and 1e-9 x scale
-    in float64. The proof is of surgery on the model's own weights, before any recovery. A network that was
-    never trained needs `live_weights` first: with plain random weights wrong surgery can go unnoticed.
-    Raises BadInput where plan, model, graph and inputs do not fit.
+    in float64. Float64 copies decide where float32 is in doubt, since deep networks magnify rounding: where it
+    differs by more, or overflows, and for networks in halves; `precision` says which decided. The proof is of surgery
+    on the model's own weights, before any recovery. A network that was never trained needs `live_weights` first:
+    with plain random weights wrong surgery can go unnoticed. Raises BadInput where plan, model, graph and inputs do
+    not fit.
     """
     inputs = images if isinstance(images, tuple) else (images,)
     first = inputs[0] if inputs else None
     if not isinstance(first, Tensor) or not first.is_floating_point() or len(first) == 0:
         raise BadInput("prove takes a non-empty batch of floating-point inputs (N, channels, height, width).")
+    found = _compared(model, graph, plan, inputs)
+    equal = found.finite and found.max_difference <= found.tolerance * found.scale
+    halves = any(value.dtype in (torch.float16, torch.bfloat16) for value in _all_tensors(model).values())
+    if found.precision == "float64" or (equal and not halves):
+        return found
+    try:
+        with _Narrowing() as narrowing:
+            wide = tuple(each.double() if each.is_floating_point() else each for each in inputs)
+            exact = _compared(deep_copy(model).double(), graph, plan, wide)
+    except Exception as error:  # noqa: BLE001  # whatever a user's forward may raise
+        note = f"float64 could not decide, since {type(model).__name__} does not run in it: {error.__cause__ or error}"
+        return replace(found, note=note)
+    if not narrowing.found:
+        return exact
+    least = max(narrowing.found, key=_tolerance)
+    name = str(least).removeprefix("torch.")
+    note = (
+        f"float64 could not decide, since the forward of {type(model).__name__} goes on in {name} by itself"
+    )
+    return replace(exact, tolerance=_tolerance(least), precision=name, note=note)
+
+
+def _compared(model: nn.Module, graph: ChannelGraph, plan: Plan, inputs: tuple[Tensor, ...]) -> Proof:
+    """The proof by the model as it is, in the precision that its outputs have."""
     with torch.inference_mode():
         masked = _logits(mask(model, graph, plan), inputs)
         dense = deep_copy(model)
@@ -183,8 +213,35 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Example) ->
         scale=float(masked.abs().max()),
         effect=float((masked - before).abs().max()),
         finite=finite,
-        tolerance=TOLERANCE.get(masked.dtype, 1e-2),
+        tolerance=_tolerance(masked.dtype),
+        precision=str(masked.dtype).removeprefix("torch."),
     )
+
+
+def _tolerance(dtype: torch.dtype) -> float:
+    return TOLERANCE.get(dtype, HALF_TOLERANCE)
+
+
+class _Narrowing(TorchDispatchMode):
+    """Notes which types of fewer digits are computed from float64: what a forward casts by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[torch.dtype] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        result = func(*args, **given)
+        if torch.float64 in _floating((args, given)):
+            self.found |= _floating(result) - {torch.float64}
+        return result
+
+
+def _floating(tree: Any) -> set[torch.dtype]:
+    leaves = tree_leaves(tree)
+    return {leaf.dtype for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()}
 
 
 def live_weights(model: nn.Module, example: Example, seed: int = 0) -> nn.Module:
@@ -198,7 +255,7 @@ def live_weights(model: nn.Module, example: Example, seed: int = 0) -> nn.Module
         raise BadInput(
             "live_weights takes a torch.nn.Module and an example input (1, channels, height, width)."
         )
-    inputs = as_inputs(example)
+    inputs = inputs_of(model, example)
     for each in inputs:
         if not each.is_floating_point():
             raise BadInput(

@@ -366,13 +366,19 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Proof:
-    """How far the shrunk network is from the masked one, on real inputs (see `surgery.prove`)."""
+    """How far the shrunk network is from the masked one, on real inputs (see `surgery.prove`).
+
+    `precision` is the type that these numbers were computed in, such as "float32"; `note` says why that is not
+    float64 where float64 was asked for.
+    """
 
     max_difference: float
     scale: float
     effect: float
     finite: bool
     tolerance: float
+    precision: str = "float32"
+    note: str = ""
 
     @property
     def ok(self) -> bool:

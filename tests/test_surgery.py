@@ -282,6 +282,90 @@ def test_a_proof_is_not_ok_when_the_outputs_are_all_zero() -> None:
     assert not Proof(0.0, 0.0, 0.0, True, TOLERANCE[torch.float32]).ok
 
 
+def magnifying(depth: int = 45) -> nn.Module:
+    """Convolutions of several kernels without norms, whose weights magnify differences (chaos)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers: list[nn.Module] = []
+        width = 3
+        for place in range(depth):
+            kernel, more = (1, 3, 5)[place % 3], 8 + 4 * (place % 3)
+            layers += [nn.Conv2d(width, more, kernel, padding=kernel // 2), nn.Tanh()]
+            nn.init.normal_(layers[-2].weight, std=5 / (width * kernel**2) ** 0.5)
+            width = more
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 5)).eval()
+
+
+def test_where_float32_magnifies_rounding_float64_decides() -> None:
+    model, images = magnifying(), inputs_like(torch.zeros(1, 3, 8, 8), 2)
+    graph = explorer.trace(model, images[:1])
+    plan = random_plan(graph, 1)
+    with torch.inference_mode():
+        masked, shrunk = (
+            explorer.mask(model, graph, plan)(images),
+            explorer.shrink(model, graph, plan)(images),
+        )
+    assert float((masked - shrunk).abs().max() / masked.abs().max()) > TOLERANCE[torch.float32]
+    proof = explorer.prove(model, graph, plan, images)
+    assert (proof.precision, proof.tolerance, proof.note) == ("float64", 1e-9, "")
+    assert proof.conclusive
+    assert next(model.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_wrong_surgery_fails_in_every_precision(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*given: object) -> nn.Module:
+        shrunk = right(*given)
+        with torch.no_grad():  # no more than a few parts in ten thousand: what halves would not notice
+            shrunk.classifier.weight[0] *= 1 + 2e-3
+        return shrunk
+
+    right = explorer.surgery.shrink
+    model, images = copy.deepcopy(untrained("vgg")).to(dtype), inputs_like(GREY, 2).to(dtype)
+    plan = random_plan(graph_of("vgg"), 0)
+    proof = explorer.prove(model, graph_of("vgg"), plan, images)
+    assert proof.conclusive
+    assert proof.precision == ("float32" if dtype == torch.float32 else "float64")
+    monkeypatch.setattr(explorer.surgery, "shrink", wrong)
+    proof = explorer.prove(model, graph_of("vgg"), plan, images)
+    assert not proof.ok
+    assert proof.precision == "float64"
+
+
+def test_outputs_that_overflow_in_float32_are_proven_in_float64() -> None:
+    model = Written(lambda m, x: m.f(pooled(m.d(m.c(x)))), c=conv(3, 8), d=conv(8, 8), f=nn.Linear(8, 4))
+    with torch.no_grad():
+        model.c.weight *= 1e20
+        model.d.weight *= 1e20
+    graph = explorer.trace(model, IMAGE)
+    plan = random_plan(graph, 1)
+    proof = explorer.prove(model, graph, plan, inputs_like(IMAGE, 2))
+    assert proof.conclusive
+    assert proof.precision == "float64"
+
+
+@pytest.mark.parametrize(
+    ("cast", "said"),
+    [
+        (lambda m, x: m.d(m.c(x).float()), "does not run in it"),
+        (lambda m, x: m.d(m.c(x).float().double().to(x.dtype)), "goes on in float32 by itself"),
+    ],
+    ids=["a forward that does not run", "a forward that rounds"],
+)
+def test_a_forward_that_casts_is_proven_in_float32_with_words(
+    cast: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Written(lambda m, x: m.f(pooled(cast(m, x))), c=conv(3, 8), d=conv(8, 8), f=nn.Linear(8, 4))
+    graph = explorer.trace(model, IMAGE)
+    plan = random_plan(graph, 1)
+    monkeypatch.setitem(TOLERANCE, torch.float32, -1.0)  # always in doubt
+    proof = explorer.prove(model, graph, plan, inputs_like(IMAGE, 2))
+    assert (proof.precision, proof.tolerance) == ("float32", -1.0)
+    assert "float64 could not decide, since" in proof.note
+    assert said in proof.note
+    assert proof.max_difference < 1e-5 * proof.scale
+
+
 def test_a_network_that_returns_no_floating_point_tensor_is_refused_in_words() -> None:
     model = Written(lambda m, x: m.f(pooled(m.c(x))).argmax(1), c=conv(3, 8), f=nn.Linear(8, 4))
     with pytest.raises(explorer.BadInput, match="no floating-point tensor"):

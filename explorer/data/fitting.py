@@ -25,10 +25,12 @@ def taking(name: str, inputs: Tensor, hint: str, what: str = "inputs") -> Iterat
 
 
 def require_logits(name: str, answer: Any, count: int) -> Tensor:
-    """The answer of the network `name` to `count` inputs; raises BadInput unless it is (count, classes).
+    """Class logits (count, classes) of the answer of the network `name` to `count` inputs. Raises BadInput for others.
 
-    Of an answer that names its `logits`, those: googlenet and inception_v3 return auxiliary ones beside them in train
-    mode, which then have no say.
+    A single logit z (count, 1) tells two classes apart by its sign and becomes (0, z): the softmax of these is z's
+    sigmoid, their cross-entropy the binary one. Everything that judges, scores or trains asks here. Of an answer that
+    names its `logits`, those: googlenet and inception_v3 return auxiliary ones beside them in train mode, which then
+    have no say.
     """
     answer = getattr(answer, "logits", answer)
     if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != count:
@@ -37,14 +39,14 @@ def require_logits(name: str, answer: Any, count: int) -> Tensor:
             f"{name} answered {count} inputs with {got}; expected one row of logits per input, "
             f"({count}, classes). Wrap the network so that it returns the logits."
         )
-    return answer
+    return torch.cat([torch.zeros_like(answer), answer], 1) if answer.shape[1] == 1 else answer
 
 
 def require_labels(labels: Tensor, logits: Tensor) -> None:
     """Raise BadInput if a label of int64 (N,) has no logit in (any, classes)."""
     if (most := int(labels.max())) >= logits.shape[1]:
         raise BadInput(
-            f"Label {most} is out of range: the network has {logits.shape[1]} logits, so labels go from 0 to "
+            f"Label {most} is out of range: the network has {logits.shape[1]} classes, so labels go from 0 to "
             f"{logits.shape[1] - 1}. Check that data and network have the same classes."
         )
 

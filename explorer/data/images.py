@@ -59,8 +59,9 @@ class Normalize:
 class Images:
     """Images of one shape, their labels if they have any, and how they become a network's inputs.
 
-    `pixels` (N, C, H, W) is uint8 (0..255), or float32; `labels` int64 (N,), 0 or more, or None; `normalize`
-    maps float32 images (0..1 if they were uint8) to inputs of the same batch size. Raises BadInput.
+    `pixels` (N, C, H, W) is uint8 (0..255), or float32; `labels` int64 (N,), 0 or more, or None; of two
+    classes they may be given as floats 0. and 1., and all of them as (N, 1). `normalize` maps float32 images (0..1 if
+    they were uint8) to inputs of the same batch size. Raises BadInput.
     """
 
     pixels: Tensor
@@ -70,7 +71,7 @@ class Images:
     def __post_init__(self) -> None:
         _check_pixels(self.pixels)
         if self.labels is not None:
-            _check_labels(self.labels, len(self.pixels))
+            object.__setattr__(self, "labels", _class_numbers(self.labels, len(self.pixels)))
         if not callable(self.normalize):
             raise BadInput(
                 f"normalize is a {type(self.normalize).__name__}; expected a function that maps images in "
@@ -194,15 +195,42 @@ def _check_pixels(pixels: Tensor) -> None:
         )
 
 
-def _check_labels(labels: Tensor, count: int) -> None:
+def _class_numbers(labels: Tensor, count: int) -> Tensor:
+    """int64 (N,) of labels as users of a binary loss have them too: (N, 1), and floats 0. and 1. Raises BadInput."""
+    given = labels
+    if isinstance(labels, Tensor) and labels.dim() == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if (
+        isinstance(labels, Tensor)
+        and labels.is_floating_point()
+        and bool(((labels == 0) | (labels == 1)).all())
+    ):
+        labels = labels.long()
     if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.dtype != torch.int64:
-        found = (
-            f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
-        )
-        raise BadInput(f"Labels are class numbers, int64 of shape (N,), not {found}.")
+        raise BadInput(f"Labels are class numbers, int64 of shape (N,), not {_described(given)}")
     if len(labels) != count:
         raise BadInput(
             f"{count} images and {len(labels)} labels were given; there must be one label per image."
         )
     if (least := int(labels.min())) < 0:
         raise BadInput(f"Label {least} is out of range: labels are class numbers from 0 on.")
+    return labels
+
+
+def _described(labels: object) -> str:
+    """What was given for labels, and what to do instead."""
+    if not isinstance(labels, Tensor):
+        return f"{type(labels).__name__}."
+    said = f"{labels.dtype} {tuple(labels.shape)}"
+    if labels.dim() == 2 and labels.shape[1] > 1:
+        return (
+            f"{said}. Several labels of one image (multi-label) cannot be judged yet: leave them out, or if every "
+            "row has a single 1, pass labels.argmax(1)."
+        )
+    if labels.is_floating_point() and labels.numel():
+        return (
+            f"{said} from {float(labels.min()):g} to {float(labels.max()):g}. Class numbers become it by "
+            "labels.long(); for a network of one logit, labels are 0 and 1. Numbers to be estimated (regression) "
+            "cannot be judged yet: leave them out."
+        )
+    return f"{said}."

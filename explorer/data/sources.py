@@ -151,7 +151,7 @@ def _pair(item: Any, kind: str, place: int, crop: Crop | None) -> tuple[Tensor, 
         )
     if label is None:
         return image, None
-    if not isinstance(label, int | Tensor | np.integer):
+    if not isinstance(label, int | float | Tensor | np.number):
         raise BadInput(f"The label of {kind} {place} is a {type(label).__name__}, not a class number.")
     return image, torch.as_tensor(label)
 

@@ -111,7 +111,8 @@ class Explored:
         if not proof.ok:
             raise ExplorerError(
                 f"The cut of {self.network.name} failed its proof: the shrunk network's logits are up to "
-                f"{proof.max_difference:.1e} from the masked one's, at a scale of {proof.scale:.3g}. Nothing was "
+                f"{proof.max_difference:.1e} from the masked one's, at a scale of {proof.scale:.3g}"
+                f"{f' ({proof.note})' if proof.note else ''}. Nothing was "
                 "written. This is a fault of the explorer: please report it."
             )
         progress("accuracy")

@@ -169,12 +169,20 @@ def _accuracy(split: str, before: Estimate, after: Estimate) -> str:
 
 
 def _about(
-    network: Network, report: Report, weights: str, inputs: str, removed: Sequence[str], dense: Definition
+    network: Network,
+    graph: ChannelGraph,
+    report: Report,
+    weights: str,
+    inputs: str,
+    removed: Sequence[str],
+    dense: Definition,
 ) -> str:
     """The script's docstring, between its quotes."""
     outputs = "logits"
     classes = network.classes if network.data is None else network.data.classes
-    if classes:
+    if {graph.layers[layer].out_shape[0] for places in graph.exits for layer in places} == {1}:
+        outputs = "one logit, above 0 for the second of the classes " + ", ".join(classes or ("0", "1"))
+    elif classes:
         outputs = f"logits of {len(classes):,} classes"
         outputs += f": {', '.join(classes)}" if len(classes) <= LISTED_CLASSES else ""
     splits = {
@@ -221,7 +229,7 @@ def script_text(
     shape, zeros = _shapes(as_inputs(network.example))
     about = textwrap.fill(dense.about, LINE, initial_indent="# ", subsequent_indent="# ")
     return SCRIPT.format(
-        about=_about(network, report, weights, inputs, removed, dense),
+        about=_about(network, graph, report, weights, inputs, removed, dense),
         imports=import_block([*lines, *dense.imports]),
         weights=weights,
         shape=shape,

@@ -60,6 +60,7 @@ def proof_text(proof: Proof) -> str:
     numbers = (
         f"the shrunk network's logits are within {proof.max_difference:.1e} of the masked network's, at a "
         f"scale of {proof.scale:.3g}, before recovery"
+        f"{', computed in float64' if proof.precision == 'float64' else ''}{'; ' * bool(proof.note)}{proof.note}"
     )
     if not proof.ok:
         return f"FAILED: {numbers} (more than the tolerance of {proof.tolerance:g} x scale)"

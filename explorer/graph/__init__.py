@@ -12,7 +12,8 @@ from torch import Tensor, fx, nn
 from explorer.errors import BadInput, CannotTrace
 from explorer.graph.copies import Twin, hollow_copy
 from explorer.graph.deadline import Deadline
-from explorer.graph.inputs import Example, as_inputs
+from explorer.graph.inputs import Example, inputs_of
+from explorer.graph.labels import Value
 from explorer.graph.paths import IMAGE
 from explorer.graph.randomness import same_random_numbers
 from explorer.graph.rules import has_rule, rule_for
@@ -24,6 +25,11 @@ from explorer.values import ChannelGraph, Layer, content_key
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+ONE_IMAGE = (
+    "The forward is traced with one image, whatever the batch of the example. If it takes a batch apart, as pairs or "
+    "halves, give the parts as inputs of their own (a tuple), or as one input (1, parts, channels, height, width)."
+)
 
 _TRACING = threading.Lock()  # one at a time: front ends patch nn.Module and more for the whole process
 
@@ -39,10 +45,16 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
     """
     if not isinstance(model, nn.Module):
         raise BadInput(f"trace takes a torch.nn.Module, not {type(model).__name__}. Pass network.model.")
-    inputs = as_inputs(example)
+    inputs = inputs_of(model, example)
     walk = Walk()
-    with _TRACING, same_random_numbers(), Deadline(type(model).__name__):
-        traced, front_end = _walked(walk, hollow_copy(model), inputs)
+    try:
+        with _TRACING, same_random_numbers(), Deadline(type(model).__name__):
+            traced, front_end = _walked(walk, hollow_copy(model), inputs)
+    except CannotTrace as error:
+        if len(inputs[0]) > 1:
+            raise CannotTrace(f"{error} {ONE_IMAGE}") from error
+        raise
+    _check_images(walk, traced)
     walk.bind_numbers()
     walk.freeze_read_widths()
     axes = activation_axes(walk, traced)
@@ -86,6 +98,17 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
         front_end=front_end,
         more_inputs=tuple(tuple(each.shape[1:]) for each in inputs[1:]),
     )
+
+
+def _check_images(walk: Walk, traced: Traced) -> None:
+    """Raise CannotTrace where a tensor that carries channels is of no image: a part of a batch of one."""
+    for node, value in walk.values.items():
+        if isinstance(value, Value) and value.fields and 0 in value.shape:
+            line = f" ({node.meta['line']})" if "line" in node.meta else ""
+            raise CannotTrace(
+                f"{traced.twin.name} takes a part of its batch at {node.name}{line}, and of one image nothing is left: "
+                f"shape {value.shape}. {ONE_IMAGE}"
+            )
 
 
 def _walked(walk: Walk, twin: Twin, inputs: tuple[Tensor, ...]) -> tuple[Traced, str]:

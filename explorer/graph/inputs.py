@@ -1,9 +1,10 @@
 """Example inputs: one tensor, or a tuple of tensors for a network whose forward takes several."""
 
+import inspect
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explorer.errors import BadInput
 
@@ -20,6 +21,26 @@ def as_inputs(example: Any) -> tuple[Tensor, ...]:
                 f"An example input is a tensor such as (1, channels, height, width), not {got}. For a network of "
                 "several inputs pass a tuple of such tensors, in the order of its forward."
             )
+    return inputs
+
+
+def inputs_of(model: nn.Module, example: Any) -> tuple[Tensor, ...]:
+    """The tensors that the model's forward is given by position. Raises BadInput where it takes more or fewer."""
+    inputs = as_inputs(example)
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):  # a compiled one tells when it runs
+        return inputs
+    try:
+        signature.bind(*inputs)
+    except TypeError as error:
+        taken = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
+        shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
+        raise BadInput(
+            f"{type(model).__name__}.forward takes {inspect.Signature(taken)}, and the example gives {len(inputs)} by "
+            f"position, of shape {shapes}: {error}. Pass a tuple of one tensor for every input, in the order of the "
+            "forward. Inputs by name only cannot be given: wrap the network in a module that takes them by position."
+        ) from error
     return inputs
 
 

@@ -24,7 +24,7 @@ from explorer.data import (
     identity,
 )
 from explorer.data.bundled import CLASSES, SIDE
-from explorer.data.fitting import require_finite, require_labels, taking
+from explorer.data.fitting import require_finite, require_labels, require_logits, taking
 from explorer.data.folders import image_folder, require_all_classes
 from explorer.errors import BadInput, ExplorerError, UnknownName
 from explorer.graph.randomness import same_random_numbers
@@ -84,7 +84,7 @@ def load(
     values = _as_data(data, normalize, built, given)
     sample, answer = _example(built, values, given)
     if values is not None and data is not None:  # bundled images fit, and are read only when they are needed
-        _check_labels(built.name, values, answer, isinstance(data, str | Path))
+        values = _fitting(built.name, values, answer, isinstance(data, str | Path))
     made, why_not = _constructor(built, constructor, sample, answer)
     return Network(
         built.name,
@@ -262,14 +262,20 @@ def _crop(example: Tensor) -> Crop | None:
     return Crop((height, width), None, 1 if channels == 1 else 3 if channels == 3 else None)
 
 
-def _check_labels(name: str, data: Data, answer: Any, from_folder: bool) -> None:
-    """Raise BadInput if a label of any split has no logit. Answers that are no logits are not judged here."""
-    if isinstance(answer, Tensor) and answer.dim() == 2:
-        for images in (data.explore, data.train, data.final):
-            if images is not None and images.labels is not None:
-                require_labels(images.labels, answer)
-        if from_folder:
-            require_all_classes(data, answer.shape[1], name)
+def _fitting(name: str, data: Data, answer: Any, from_folder: bool) -> Data:
+    """The data, with names for both classes of a network of one logit.
+
+    Raises BadInput if a label of any split has no logit. Answers that are no logits are not judged here.
+    """
+    if not isinstance(answer, Tensor) or answer.dim() != 2:
+        return data
+    logits = require_logits(name, answer, len(answer))
+    for images in (data.explore, data.train, data.final):
+        if images is not None and images.labels is not None:
+            require_labels(images.labels, logits)
+    if from_folder:
+        require_all_classes(data, logits.shape[1], name)
+    return replace(data, classes=("0", "1")) if answer.shape[1] == 1 and len(data.classes) < 2 else data
 
 
 def _example(built: Built, data: Data | None, example: Tensor | None) -> tuple[Tensor, Any]:

@@ -49,7 +49,7 @@ def test_of_an_answer_that_names_its_logits_those() -> None:
 
 def test_every_label_needs_a_logit() -> None:
     require_labels(torch.tensor([0, 3]), torch.zeros(1, 4))
-    with pytest.raises(BadInput, match=r"Label 4 .* 4 logits, so labels go from 0 to 3"):
+    with pytest.raises(BadInput, match=r"Label 4 .* 4 classes, so labels go from 0 to 3"):
         require_labels(torch.tensor([4, 0]), torch.zeros(1, 4))
 
 

@@ -70,5 +70,9 @@ def test_the_proof_is_said_in_words():
     good = Proof(max_difference=1e-6, scale=10.0, effect=3.0, finite=True, tolerance=1e-4)
     assert proof_text(good).startswith("ok: the shrunk network's logits are within 1.0e-06")
     assert "at a scale of 10, before recovery" in proof_text(good)
+    assert "before recovery, computed in float64; the cut" in proof_text(replace(good, precision="float64"))
+    assert "before recovery; float64 could not; the cut" in proof_text(
+        replace(good, note="float64 could not")
+    )
     assert proof_text(replace(good, effect=0.0)).startswith("not conclusive")
     assert proof_text(replace(good, max_difference=1.0)).startswith("FAILED")

@@ -197,10 +197,10 @@ def test_a_module_that_cannot_be_copied_is_refused() -> None:
 
 @pytest.mark.parametrize("example", [None, colour(1)])
 def test_labels_without_a_logit_are_refused(example: Tensor | None) -> None:
-    with pytest.raises(BadInput, match=r"Label 3 is out of range: the network has 3 logits"):
+    with pytest.raises(BadInput, match=r"Label 3 is out of range: the network has 3 classes"):
         load(small_net(), data=(colour(), LABELS + 1), example=example)
     full = fashion_mnist(identity).explore
-    with pytest.raises(BadInput, match=r"Label 10 is out of range: the network has 10 logits"):
+    with pytest.raises(BadInput, match=r"Label 10 is out of range: the network has 10 classes"):
         load("resnet20", data=(full.pixels[:2], torch.tensor([3, 10])))
 
 
