@@ -342,13 +342,13 @@ class Explorer(VBox):
         def say(note: Message) -> None:
             print(self._strings.say(note))
 
-        return write_network(Path(folder), self.session, formats=formats, say=say)
+        return write_network(folder, self.session, formats=formats, say=say)
 
     def report(self, path: str | Path) -> Path:
         """Write what was found as one HTML file; returns its path. Raises ExplorerError as `export` does."""
         from explorer.export.explored import write_html
 
-        return write_html(Path(path), self.session)
+        return write_html(path, self.session)
 
     def replay(self) -> str:
         """A Python script of the public API that reproduces the state as it is now."""

@@ -253,7 +253,7 @@ class ImagesRow(Row):
         if kind == "folder":
             if not self.folder.value.strip():
                 raise BadInput(strings("picker_no_folder"))
-            return {"data": Path(self.folder.value.strip()).expanduser()}
+            return {"data": Path(self.folder.value.strip())}
         if kind == "notebook":
             found = image_sources(self._variables())
             if self.notebook.value not in found:

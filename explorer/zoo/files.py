@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from explorer.errors import BadInput
+from explorer.errors import BadInput, require_path
 
 Kind = Literal["safetensors", "torch zip", "torch pickle", "archive", "other"]
 
@@ -29,7 +29,7 @@ OTHERS: tuple[tuple[bytes, str], ...] = (
 
 def require_file(path: str | Path) -> Path:
     """The path of a file that is there and can be read. Raises BadInput, with near names for a missing one."""
-    path = Path(path).expanduser()
+    path = require_path("A file", path)
     if path.is_dir():
         inside = sorted(each.name for each in path.iterdir() if each.is_file())
         files = f"It holds {shortened(inside, 5)}" if inside else "There are no files in it"
