@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipywidgets import HTML, HBox, VBox, Widget
 
 from explorer.errors import BadInput, ExplorerError
+from explorer.interrupts import held_interrupts
 from explorer.panels.closing import close_parts
 from explorer.panels.frame import Frame
 from explorer.panels.picker_changes import Changes, Check, Stage
@@ -96,6 +98,9 @@ class Explorer(VBox):
         choice = Choice(source, data, example, weights, normalize, constructor)
         with Frame(self._strings, choice.title, scale) as frame:
             frame.stage("frame_torch")
+            with held_interrupts():
+                for package in ("torch", "explorer.session", "bokeh.models"):
+                    import_module(package)
             self._changes = Changes(self._show)
             self._board = board = self._make(choice, None, frame.stage)
             from explorer.panels.picker import Picker

@@ -154,9 +154,9 @@ class NetworkRow(Row):
         return found[self.notebook.value]
 
     def _list_names(self) -> None:
-        from torchvision import models
+        from explorer.zoo.torchvision_models import classifier_names
 
-        self.torchvision.options = models.list_models(module=models)
+        self.torchvision.options = classifier_names()
 
 
 class WeightsRow(Row):
