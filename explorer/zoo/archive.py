@@ -62,7 +62,7 @@ def load_archive(path: Path) -> Built:
     unused = [name for name, tensor in tensors.items() if id(tensor) not in used]
     left_out = f"{path.name}: tensors that its forward does not use were left out: {shortened(unused, 5)}."
     return Built(
-        path.stem,
+        path.stem.encode(errors="replace").decode(),  # a file's name may hold bytes that are no text
         model,
         shape=shape,
         notes=(left_out,) if unused else (),

@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import pickle
 import random
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -490,6 +492,13 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(archive: Path) -> None:
         else:
             assert torch.equal(found(images), sound(images))
     assert refused > 60
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are texts there")
+def test_a_file_name_that_is_no_text_gives_a_name_that_can_be_written(archive: Path) -> None:
+    path = archive.rename(archive.with_name(os.fsdecode(b"net\xff.pt2")))
+    network = load(path)
+    assert (network.name, network.file_name) == ("net?", "net_")
 
 
 def test_a_damaged_name_in_the_directory_is_refused_in_words(archive: Path) -> None:
