@@ -60,7 +60,7 @@ def require_path(what: str, value: object) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         return path
     except (OSError, RuntimeError, TypeError, ValueError) as error:  # too long, NUL in it, ~ of nobody, bytes
-        why = getattr(error, "strerror", None) or error
+        why = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise BadInput(f"{what} cannot be {shortened(value)}: {why}. Give another path.") from error
     return path
 
