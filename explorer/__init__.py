@@ -18,6 +18,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from explorer.interrupts import held_interrupts
+
 if TYPE_CHECKING:
     from explorer.allocate import allocate, plan_widths
     from explorer.chains import Chain, ChainRun
@@ -174,7 +176,8 @@ class _Package(ModuleType):
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
+    with held_interrupts():
+        value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

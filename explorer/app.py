@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipywidgets import HTML, HBox, VBox, Widget
 
 from explorer.errors import BadInput, ExplorerError
+from explorer.interrupts import held_interrupts
 from explorer.panels.closing import close_parts
 from explorer.panels.frame import Frame
 from explorer.panels.picker_changes import Changes, Check, Stage
@@ -96,6 +98,9 @@ class Explorer(VBox):
         choice = Choice(source, data, example, weights, normalize, constructor)
         with Frame(self._strings, choice.title, scale) as frame:
             frame.stage("frame_torch")
+            with held_interrupts():
+                for package in ("torch", "explorer.session", "bokeh.models"):
+                    import_module(package)
             self._changes = Changes(self._show)
             self._board = board = self._make(choice, None, frame.stage)
             from explorer.panels.picker import Picker
@@ -342,13 +347,13 @@ class Explorer(VBox):
         def say(note: Message) -> None:
             print(self._strings.say(note))
 
-        return write_network(Path(folder), self.session, formats=formats, say=say)
+        return write_network(folder, self.session, formats=formats, say=say)
 
     def report(self, path: str | Path) -> Path:
         """Write what was found as one HTML file; returns its path. Raises ExplorerError as `export` does."""
         from explorer.export.explored import write_html
 
-        return write_html(Path(path), self.session)
+        return write_html(path, self.session)
 
     def replay(self) -> str:
         """A Python script of the public API that reproduces the state as it is now."""

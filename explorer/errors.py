@@ -3,6 +3,9 @@
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from numbers import Integral
+from os import PathLike
+from pathlib import Path
+from reprlib import repr as shortened
 
 
 class ExplorerError(Exception):
@@ -43,6 +46,23 @@ def require_name(kind: str, name: object, known: Collection[str]) -> None:
     """Raise UnknownName unless `name` is one of the known strings; anything that is no string is unknown."""
     if not isinstance(name, str) or name not in known:
         raise UnknownName(kind, name, known)
+
+
+def require_path(what: str, value: object) -> Path:
+    """The path that a person gave, with ~ put right; it need not be there. Raises BadInput for what cannot be one."""
+    if not isinstance(value, str | PathLike):
+        raise BadInput(
+            f"{what} is {shortened(value)} ({type(value).__name__}); expected a path, such as 'out/net'."
+        )
+    try:
+        path = Path(value).expanduser()
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # too long, NUL in it, ~ of nobody, bytes
+        why = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise BadInput(f"{what} cannot be {shortened(value)}: {why}. Give another path.") from error
+    return path
 
 
 def require_whole(what: str, value: object, least: int) -> None:

@@ -77,7 +77,8 @@ class Search:
 
     `method` and its `settings` by name; `phase` is "warm-up" or "search", `losses` those of the latest step, `run`
     the chains.ChainRun of what was seen so far (None before its first frame). `seconds_left` is None until it can
-    be told. `error` says in words why it failed; `resumable`: it has not ended, and can go on from a snapshot.
+    be told. `error` says in words why it failed; `resumable`: it has not ended, and can go on from a snapshot, while
+    this program runs; also later unless `not_kept`, the folder that its snapshots cannot be written to, is set.
     """
 
     method: str
@@ -92,6 +93,7 @@ class Search:
     run: Any
     error: str = ""
     resumable: bool = False
+    not_kept: str = ""
 
     def __post_init__(self) -> None:
         for name in ("settings", "losses"):

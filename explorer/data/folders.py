@@ -12,7 +12,7 @@ from torch import Tensor
 
 from explorer.data.images import Data, Images, identity
 from explorer.data.pictures import Crop, as_crop, as_pixels, channels_of
-from explorer.errors import BadInput, require_whole
+from explorer.errors import BadInput, require_path, require_whole
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")  # others may start programs, such as Ghostscript
@@ -65,7 +65,7 @@ def image_folder(
     require_whole("limit", limit, 1)
     require_whole("seed", seed, 0)
     crop = as_crop(size)
-    root = Path(path)
+    root = require_path("An image folder", path)
     found = _splits(root)
     names = _class_names(found, classes)
     judging = [split for split in found if split != "train"]

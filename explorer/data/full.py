@@ -8,6 +8,7 @@ from torch import Tensor
 from explorer.data.bundled import CLASSES
 from explorer.data.images import Data, Images
 from explorer.errors import ExplorerError
+from explorer.interrupts import held_interrupts
 
 
 def full_fashion_mnist(root: str | Path, normalize: Callable[[Tensor], Tensor]) -> Data:
@@ -17,7 +18,8 @@ def full_fashion_mnist(root: str | Path, normalize: Callable[[Tensor], Tensor]) 
     images come from the same halves. Raises ExplorerError without torchvision or when offline.
     """
     try:
-        from torchvision.datasets import FashionMNIST  # takes 170 MB of memory: only when asked for
+        with held_interrupts():
+            from torchvision.datasets import FashionMNIST  # takes 170 MB of memory: only when asked for
     except ImportError as error:
         raise ExplorerError(
             "The full Fashion-MNIST is read by torchvision, which is not installed: pip install torchvision, "

@@ -9,10 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from explorer.errors import BadInput, require_whole
+from explorer.errors import BadInput, ExplorerError, require_whole
+from explorer.graph.inputs import require_dense
 from explorer.values import content_key
 
 Split = Literal["train", "explore", "final"]
+MAPS = "It maps float images in [0, 1] (N, C, H, W) to inputs, as explorer.data.Normalize(mean, std) does."
 FAIR = 0.25  # share of images that may be of the wrong classes (total variation) in a part that stands for the whole
 
 
@@ -73,10 +75,7 @@ class Images:
         if self.labels is not None:
             object.__setattr__(self, "labels", _class_numbers(self.labels, len(self.pixels)))
         if not callable(self.normalize):
-            raise BadInput(
-                f"normalize is a {type(self.normalize).__name__}; expected a function that maps images in "
-                "[0, 1] (N, C, H, W) to inputs, such as explorer.data.Normalize(mean, std)."
-            )
+            raise BadInput(f"normalize is a {type(self.normalize).__name__}; expected a function. {MAPS}")
 
     def __repr__(self) -> str:
         kind = "labelled images" if self.labelled else "images without labels"
@@ -94,7 +93,26 @@ class Images:
         """Normalised inputs float32 (rows, C, H, W) of a slice, or of a tensor of positions."""
         pixels = self.pixels[rows]
         images = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-        return self.normalize(images)
+        return self._normalised(images)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """Inputs of float32 images; raises BadInput for what a user's function raises, or answers instead."""
+        try:
+            inputs = self.normalize(images)
+        except ExplorerError:
+            raise
+        except Exception as error:  # it may raise anything
+            raise BadInput(
+                f"normalize cannot take images of shape {tuple(images.shape)} ({images.dtype}): "
+                f"{type(error).__name__}: {error}. {MAPS}"
+            ) from error
+        if not isinstance(inputs, Tensor) or inputs.shape[:1] != images.shape[:1]:
+            found = f"shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
+            raise BadInput(
+                f"normalize answered images of shape {tuple(images.shape)} with {found}, not with as many inputs. "
+                f"{MAPS}"
+            )
+        return inputs
 
     def subset(self, count: int) -> "Images":
         """The first `count` images (all, if there are fewer). Raises BadInput for a count below 1."""
@@ -127,7 +145,7 @@ class Images:
     def key(self) -> str:
         """Content key of pixels, labels and what `normalize` does to a ramp from 0 to 1."""
         shape = self.pixels.shape[1:]
-        ramp = self.normalize(torch.linspace(0, 1, shape.numel()).view(1, *shape))
+        ramp = self._normalised(torch.linspace(0, 1, shape.numel()).view(1, *shape))
         labels = None if self.labels is None else self.labels.numpy()
         return content_key(self.pixels.numpy(), labels, ramp.detach().numpy())
 
@@ -172,6 +190,8 @@ def _per_channel(name: str, value: object) -> float | tuple[float, ...]:
 
 
 def _check_pixels(pixels: Tensor) -> None:
+    if isinstance(pixels, Tensor):
+        require_dense("Images", pixels)
     if not isinstance(pixels, Tensor) or pixels.dim() != 4:
         found = f"shape {tuple(pixels.shape)}" if isinstance(pixels, Tensor) else type(pixels).__name__
         raise BadInput(
@@ -198,6 +218,8 @@ def _check_pixels(pixels: Tensor) -> None:
 def _class_numbers(labels: Tensor, count: int) -> Tensor:
     """int64 (N,) of labels as users of a binary loss have them too: (N, 1), and floats 0. and 1. Raises BadInput."""
     given = labels
+    if isinstance(labels, Tensor):
+        require_dense("Labels", labels)
     if isinstance(labels, Tensor) and labels.dim() == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if (

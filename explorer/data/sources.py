@@ -1,6 +1,6 @@
 """What a user may pass as data, turned into Images and Data: tensors, Dataset, DataLoader, a folder, or ours."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +13,7 @@ from explorer.data.folders import image_folder
 from explorer.data.images import Data, Images, Split, identity
 from explorer.data.pictures import Crop, as_crop, as_pixels
 from explorer.errors import BadInput, require_name
+from explorer.graph.inputs import require_dense
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -100,10 +101,10 @@ def _collected(data: object, crop: Crop | None) -> tuple[Tensor, Tensor | None]:
     # Shuffling and random transforms must not move the user's random numbers.
     with torch.random.fork_rng(devices=[]):
         if isinstance(data, DataLoader):
-            parts = [_pair(item, "batch", place, crop) for place, item in enumerate(data)]
+            parts = [_pair(item, "batch", place, crop) for place, item in _each(data, "batch", data)]
             join: Callable[[list[Tensor]], Tensor] = torch.cat
         else:
-            parts = [_pair(item, "item", place, crop) for place, item in enumerate(_items(data))]
+            parts = [_pair(item, "item", place, crop) for place, item in _each(data, "item", _items(data))]
             join = torch.stack
     if not parts:
         raise BadInput("The data set is empty: it must have at least one image.")
@@ -120,7 +121,13 @@ def _collected(data: object, crop: Crop | None) -> tuple[Tensor, Tensor | None]:
         raise BadInput(
             f"{len(known)} of {len(labels)} items of the data have a label, the others none. Give all of them one."
         )
-    return _as_pixels(join(list(pixels))), _as_labels(join(known)) if known else None
+    try:
+        return _as_pixels(join(list(pixels))), _as_labels(join(known)) if known else None
+    except (RuntimeError, TypeError) as error:
+        raise BadInput(
+            f"The images and labels of {type(data).__name__} cannot be put together: {error}. Expected tensors of one "
+            "kind and one shape, and one class number for each image."
+        ) from error
 
 
 def _items(data: Dataset[Any]) -> Iterable[Any]:
@@ -128,9 +135,30 @@ def _items(data: Dataset[Any]) -> Iterable[Any]:
         return data
     try:
         count = len(data)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise BadInput(f"{type(data).__name__} has no length: a map-style Dataset needs __len__.") from error
+    except Exception as error:  # a user's __len__ may raise anything
+        raise BadInput(
+            f"{type(data).__name__} has no length ({error}): a map-style Dataset needs __len__."
+        ) from error
     return (data[place] for place in range(count))
+
+
+def _each(data: object, kind: str, items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """The items, or batches, by place; what the user's own code raises on the way becomes BadInput."""
+    done = 0
+    try:
+        for item in items:
+            yield done, item
+            done += 1
+    except Exception as error:  # a Dataset, its transform or a DataLoader's collate_fn may raise anything
+        # What a DataLoader's worker raised ends with its traceback; its last line says what it was.
+        said = str(error).strip().rpartition("\n")[2]
+        short = (
+            " Is its __len__ larger than the number of its items?" if isinstance(error, IndexError) else ""
+        )
+        raise BadInput(
+            f"{kind.capitalize()} {done} of {type(data).__name__} cannot be had: {type(error).__name__}: {said}."
+            f"{short} Make sure that every one can be read, such as by list(data)."
+        ) from error
 
 
 def _pair(item: Any, kind: str, place: int, crop: Crop | None) -> tuple[Tensor, Tensor | None]:
@@ -149,11 +177,15 @@ def _pair(item: Any, kind: str, place: int, crop: Crop | None) -> tuple[Tensor, 
             f"The image of {kind} {place} is a {type(image).__name__}, not a tensor. Give the data set "
             "a transform to tensors, such as torchvision.transforms.ToTensor()."
         )
+    require_dense(f"The image of {kind} {place}", image)
     if label is None:
         return image, None
     if not isinstance(label, int | float | Tensor | np.number):
         raise BadInput(f"The label of {kind} {place} is a {type(label).__name__}, not a class number.")
-    return image, torch.as_tensor(label)
+    try:
+        return image, torch.as_tensor(label)
+    except (RuntimeError, OverflowError, ValueError, TypeError) as error:
+        raise BadInput(f"The label of {kind} {place} is no class number ({error}): {label!r}.") from error
 
 
 def _is_picture(image: object) -> bool:
@@ -173,6 +205,7 @@ def _as_pixels(images: Any) -> Tensor:
     """On the CPU, floating types as float32; Images checks the rest."""
     if not isinstance(images, Tensor):
         raise BadInput(f"The images are a {type(images).__name__}, not a tensor. {ACCEPTED}")
+    require_dense("Images", images)
     images = images.detach().cpu()
     return images.float() if images.dtype.is_floating_point else images
 
@@ -181,6 +214,7 @@ def _as_labels(labels: Any) -> Tensor:
     """On the CPU, integer types as int64; Images checks the rest."""
     if not isinstance(labels, Tensor):
         raise BadInput(f"The labels are a {type(labels).__name__}, not a tensor. {ACCEPTED}")
+    require_dense("Labels", labels)
     labels = labels.detach().cpu()
     whole = not (labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool)
     return labels.long() if whole else labels

@@ -8,9 +8,9 @@ from typing import Protocol
 from torch import nn
 
 from explorer.costs import cost
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, require_path
 from explorer.evaluate.live import LiveEvaluation, unnoticed
-from explorer.export.files import write_text
+from explorer.export.files import check_folder, write_text
 from explorer.export.html_report import html_report
 from explorer.export.picture import bars, captions, image_name, svg
 from explorer.export.replay import replay_script, replay_session
@@ -131,7 +131,7 @@ class Explored:
 
 
 def write_network(
-    folder: Path,
+    folder: str | Path,
     session: SessionLike,
     progress: Progress = unnoticed,
     formats: Collection[str] = ("network",),
@@ -139,6 +139,7 @@ def write_network(
 ) -> list[Path]:
     """The smaller network as the files of `formats`. Takes and raises what `export` does."""
     check_formats(formats)  # before the work, not after it
+    folder = check_folder(folder)
     explored, model = _with_weights(session, progress)
     report = explored.report(model, progress)
     progress("writing")
@@ -146,8 +147,10 @@ def write_network(
     return list(export(folder, *parts, formats=formats, say=say).values())
 
 
-def write_html(path: Path, session: SessionLike, progress: Progress = unnoticed) -> Path:
+def write_html(path: str | Path, session: SessionLike, progress: Progress = unnoticed) -> Path:
     """The report as one HTML file, whole or not at all; its folder is made if need be. Raises as `write_text` does."""
+    path = require_path("The file", path)  # before the work, not after it
+    check_folder(path.parent)
     explored, model = _with_weights(session, progress)
     report = explored.report(model, progress)
     progress("writing")
@@ -168,7 +171,7 @@ def write_replay(folder: Path, session: SessionLike, progress: Progress = unnoti
     """Replay scripts: of the state now, and of all visited states if there are any."""
     explored = Explored.of(session)
     progress("writing")
-    name = explored.network.name
+    name = explored.network.file_name
     paths = [write_text(folder / f"{name}_replay.py", explored.replay())]
     if explored.visits:
         text = replay_session(explored.network, explored.graph, explored.visits)

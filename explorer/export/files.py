@@ -5,13 +5,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 
-from explorer.errors import BadInput, ExplorerError
+from explorer.errors import BadInput, ExplorerError, require_path
 
 
-def check_folder(folder: Path) -> None:
-    """Raise BadInput unless `folder` is a folder that can be written to, or can be made."""
+def check_folder(folder: str | Path) -> Path:
+    """The folder, with ~ put right. Raises BadInput unless it can be written to, or can be made."""
+    folder = require_path("The folder", folder)
     existing = next(
         path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink()
     )
@@ -19,6 +21,7 @@ def check_folder(folder: Path) -> None:
         raise BadInput(f"{existing} is not a folder, so nothing can be written there: name another folder.")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise BadInput(f"{existing} cannot be written to: name another folder.")
+    return folder
 
 
 @contextmanager
@@ -45,9 +48,10 @@ def staged(folder: Path) -> Iterator[Path]:
             with suppress(OSError):
                 path.rmdir()
         if isinstance(error, OSError):
+            space = "Free some space or" if error.errno in (ENOSPC, EDQUOT, EFBIG) else "Please"
             raise ExplorerError(
-                f"Nothing was written: {folder} could not take the files ({error.strerror or error}). Free "
-                "some space or name another folder."
+                f"Nothing was written: {folder} could not take the files ({error.strerror or error}). {space} name "
+                "another folder."
             ) from error
         raise
 
@@ -80,7 +84,7 @@ def _publish(stage: Path, folder: Path) -> None:
 
 def write_text(path: str | Path, text: str) -> Path:
     """Write one file as UTF-8, whole or not at all, its folder made if need be. Raises as `staged` does."""
-    path = Path(path)
+    path = require_path("The file", path)
     with staged(path.parent) as stage:
         (stage / path.name).write_text(text, encoding="utf-8")
     return path

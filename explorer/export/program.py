@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 3)
 TOLERANCE = 1e-5  # x scale of the outputs: the same operators, in another memory
+UNWRITABLE = re.compile(r'["\x00-\x1f\x7f]')
 PLACE = re.compile(r'File "([^"]+)", line (\d+), in \w+')
 
 
@@ -49,6 +51,7 @@ def program_of(model: nn.Module, example: Example) -> Program:
     """
     from torch.export import Dim, export
 
+    _require_names(model)
     inputs = as_inputs(example)
     two = tuple(
         torch.cat([each, each]) for each in inputs
@@ -67,6 +70,16 @@ def program_of(model: nn.Module, example: Example) -> Program:
                     f"torch.export cannot take {type(model).__name__}: {_why(error)}. Nothing was written. Move "
                     "control flow that depends on the data out of forward; the Python file needs no torch.export."
                 ) from error
+
+
+def _require_names(model: nn.Module) -> None:
+    """Raise ExplorerError for names that torch.export would write into Python source as they are."""
+    for name in (*dict(model.named_parameters()), *dict(model.named_buffers())):
+        if any(iskeyword(part) or UNWRITABLE.search(part) for part in name.split(".")):
+            raise ExplorerError(
+                f"torch.export cannot take {type(model).__name__}: its part {name!r} has a word of Python, a quote or "
+                "a control character in its name. Nothing was written. Rename it; the Python file takes any name."
+            )
 
 
 def _why(error: Exception) -> str:
@@ -93,11 +106,16 @@ def check_archive(content: bytes, trials: Sequence[Trial]) -> None:
     """Raise ExplorerError unless the network that a .pt2 file holds answers as it should."""
     from torch.export import load
 
-    with quiet():
-        loaded = load(io.BytesIO(content)).module()
-    for trial in trials:
-        with torch.no_grad():
-            found = tensors(loaded(*trial.inputs))
+    try:
+        with quiet(), torch.no_grad():
+            loaded = load(io.BytesIO(content)).module()
+            answers = [tensors(loaded(*trial.inputs)) for trial in trials]
+    except Exception as error:  # whatever the program that was read back may raise
+        raise ExplorerError(
+            f"The torch.export archive would not run ({_why(error)}). Nothing was written. Are there unusual "
+            "characters in the names of modules? The Python file takes any name."
+        ) from error
+    for found, trial in zip(answers, trials, strict=True):
         require_same("The torch.export archive", found, trial, TOLERANCE)
 
 

@@ -7,6 +7,7 @@ removed the layers of `emptied.py`. All widths come from the weights file beside
 
 import ast
 import inspect
+import json
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -115,7 +116,8 @@ def sizes(graph: ChannelGraph) -> list[tuple[str, str, str, int, int, int]]:
 
 
 def _table(rows: Iterable[tuple[str, str, str, int, int, int]]) -> str:
-    quoted = [tuple(f'"{cell}"' if isinstance(cell, str) else str(cell) for cell in row) for row in rows]
+    # As JSON has them, strings are Python's too, in double quotes; a module may have any name.
+    quoted = [tuple(json.dumps(cell, ensure_ascii=False) for cell in row) for row in rows]
     return "".join(f"    ({', '.join(row)}),\n" for row in quoted)
 
 

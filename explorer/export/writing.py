@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from explorer.errors import BadInput, ExplorerError, require_name
 from explorer.evaluate.live import unnoticed
 from explorer.export.definition import can_be_written
-from explorer.export.files import staged
+from explorer.export.files import check_folder, staged
 from explorer.export.onnx_file import check_onnx, onnx_bytes, require_onnx
 from explorer.export.picture import bars, captions, image_name, svg
 from explorer.export.program import archive, check_archive, program_of, tensors, trials
@@ -43,7 +43,7 @@ Say = Callable[[Message], object]
 
 def check_formats(formats: Collection[str]) -> None:
     """Raise ExplorerError unless all of `formats` are known, and the packages that they need are there."""
-    if isinstance(formats, str) or not formats:
+    if isinstance(formats, str) or not isinstance(formats, Collection) or not formats:
         raise BadInput(f"formats is {formats!r}; expected one or more of {', '.join(FORMATS)}, as a tuple.")
     for name in formats:
         require_name("format", name, FORMATS)
@@ -77,15 +77,15 @@ def export(
     writing fails.
     """
     check_formats(formats)
+    folder = check_folder(folder)
     _check_model(graph, plan, model)
     kinds = _kinds(network, formats)
-    names = {kind: FILES[kind].format(network.name) for kind in kinds}
+    names = {kind: FILES[kind].format(network.file_name) for kind in kinds}
     if "network" in formats and "script" not in kinds:
         say(Message.of("export_no_script", reason=network.no_constructor))
     contents = _contents(network, graph, plan, model, report, names)
     if "archive" in kinds or "onnx" in kinds:
         contents |= _programs(network, model, contents, names, report, say)
-    folder = Path(folder)
     with staged(folder) as stage:
         for kind, name in names.items():
             (stage / name).write_bytes(contents[kind])
@@ -136,7 +136,7 @@ def _programs(
     made = {}
     if "archive" in names:
         made["archive"] = archive(
-            program, {FILES["widths"].format(network.name): contents["widths"].decode()}
+            program, {FILES["widths"].format(network.file_name): contents["widths"].decode()}
         )
         check_archive(made["archive"], tried)
     if "onnx" in names:

@@ -15,6 +15,8 @@ def as_inputs(example: Any) -> tuple[Tensor, ...]:
     """The tensors that a forward is given. Raises BadInput for what is no batch of inputs."""
     inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
     for each in inputs or (None,):
+        if isinstance(each, Tensor):
+            require_dense("An example input", each)
         if not isinstance(each, Tensor) or each.dim() < 2:
             got = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
             raise BadInput(
@@ -42,6 +44,18 @@ def inputs_of(model: nn.Module, example: Any) -> tuple[Tensor, ...]:
             "forward. Inputs by name only cannot be given: wrap the network in a module that takes them by position."
         ) from error
     return inputs
+
+
+def require_dense(what: str, tensor: Tensor) -> None:
+    """Raise BadInput for a tensor whose numbers do not all lie in memory: sparse, nested, or on the meta device."""
+    if tensor.is_meta or tensor.is_nested or tensor.layout != torch.strided:
+        found = (
+            "on the meta device" if tensor.is_meta else "nested" if tensor.is_nested else str(tensor.layout)
+        )
+        raise BadInput(
+            f"{what} cannot be a tensor that is {found}: not all of its numbers are in memory. Pass a dense one on the "
+            "CPU; a sparse one becomes it by tensor.to_dense()."
+        )
 
 
 def zeros_like_batch(inputs: tuple[Tensor, ...], batch: int) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from explorer.errors import BadInput, Interrupted, require_name
+from explorer.errors import BadInput, Interrupted, require_name, require_path
 from explorer.evaluate.recovery import require_trainable
 from explorer.graph import trace
 from explorer.graph.checks import check_model
@@ -104,11 +104,7 @@ def _writable(checkpoint: str | Path | None) -> Path | None:
     """The file; raises BadInput, before any work, if none can be written there."""
     if checkpoint is None:
         return None
-    if not isinstance(checkpoint, str | Path):
-        raise BadInput(
-            f"checkpoint is a {type(checkpoint).__name__}; expected the name of a file, such as 'search.pt'."
-        )
-    file = Path(checkpoint)
+    file = require_path("checkpoint", checkpoint)
     if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK):
         raise BadInput(
             f"The snapshots cannot be written to {file}: name a file in a folder that can be written to."

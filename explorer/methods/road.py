@@ -9,6 +9,7 @@ import math
 import os
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from explorer.errors import BadInput, ExplorerError
 from explorer.instances import InstanceRun
 from explorer.records import TrainingCost
 from explorer.values import ChannelGraph, Plan
+from explorer.zoo.files import require_sums
 from explorer.zoo.network import Network
 
 FORMAT = 1  # of a snapshot's file
@@ -158,7 +160,10 @@ class Snapshot:
     def load(cls, path: str | Path) -> "Snapshot":
         """Read a snapshot; no code in the file is run. Raises BadInput for a file that is no such one."""
         try:
-            found = torch.load(path, weights_only=True)
+            with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+                require_sums(archive)  # torch itself does not look at them
+                file.seek(0)
+                found = torch.load(file, weights_only=True)
         except OSError as error:
             raise BadInput(f"The snapshot {path} cannot be read ({error.strerror or error}).") from error
         except Exception as error:  # what torch raises for a damaged file is not documented

@@ -42,7 +42,7 @@ class ExportMenu(Popover):
         self._worker: LatestWins[Job, Said] | None = None
         name = session.network.name
         self.folder = Text(
-            value=f"{name}_pruned",
+            value=f"{session.network.file_name}_pruned",
             description=strings("export_folder"),
             tooltip=strings("export_folder_help"),
             continuous_update=False,
@@ -76,9 +76,9 @@ class ExportMenu(Popover):
 
         if self._worker is None:
             self._worker = LatestWins(self._work, self._tell, self._failed)
-        folder = Path(self.folder.value.strip() or f"{self._session.network.name}_pruned").expanduser()
+        folder = Path(self.folder.value.strip() or f"{self._session.network.file_name}_pruned")
         self._say(self._strings("export_stage_weights"))
-        self._worker.submit((kind, folder.absolute()))
+        self._worker.submit((kind, folder))
 
     # ---- the worker thread ------------------------------------------------------------------------------
 
@@ -86,9 +86,9 @@ class ExportMenu(Popover):
         from explorer.export import FORMATS, check_folder, explored
 
         kind, folder = job
-        check_folder(folder)  # before the work, not after it
+        folder = check_folder(folder).absolute()  # before the work, not after it
         session: Any = self._session
-        name = session.network.name
+        name = session.network.file_name
         if kind in FORMATS:
             notes: list[Message] = []
             paths = explored.write_network(folder, session, publish, (kind,), notes.append)
@@ -100,12 +100,12 @@ class ExportMenu(Popover):
         else:
             publish(Written([explored.write_picture(folder / f"{name}_widths.svg", session, publish)]))
 
-    def _tell(self, job: Job, said: Said) -> None:
+    def _tell(self, _job: Job, said: Said) -> None:
         if isinstance(said, str):
             self._say(self._strings(f"export_stage_{said}"))
             return
         names = ", ".join(path.name for path in said.paths)
-        written = self._strings("export_written", folder=job[1], names=names)
+        written = self._strings("export_written", folder=said.paths[0].parent, names=names)
         self._say(written, *(self._strings.say(note) for note in said.notes))
 
     def _failed(self, _job: Job, error: BaseException) -> None:

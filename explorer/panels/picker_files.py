@@ -63,7 +63,7 @@ class FileField(VBox):
         if self._upload is not None:
             return self._upload
         typed = self.path.value.strip()
-        return Path(typed).expanduser() if typed else None
+        return Path(typed) if typed else None
 
     @property
     def arriving(self) -> bool:

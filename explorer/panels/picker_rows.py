@@ -154,9 +154,9 @@ class NetworkRow(Row):
         return found[self.notebook.value]
 
     def _list_names(self) -> None:
-        from torchvision import models
+        from explorer.zoo.torchvision_models import classifier_names
 
-        self.torchvision.options = models.list_models(module=models)
+        self.torchvision.options = classifier_names()
 
 
 class WeightsRow(Row):
@@ -253,7 +253,7 @@ class ImagesRow(Row):
         if kind == "folder":
             if not self.folder.value.strip():
                 raise BadInput(strings("picker_no_folder"))
-            return {"data": Path(self.folder.value.strip()).expanduser()}
+            return {"data": Path(self.folder.value.strip())}
         if kind == "notebook":
             found = image_sources(self._variables())
             if self.notebook.value not in found:

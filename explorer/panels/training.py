@@ -22,6 +22,7 @@ KEYS = {
         "progress": "search_progress",
         "starting": "search_starting",
         "stopped": "search_paused",
+        "not_kept": "search_stopped_not_kept",
         "failed": "search_failed",
         "ready": "search_found",
         "resume": "search_resume_help",
@@ -32,6 +33,7 @@ KEYS = {
         "progress": "dynamic_progress",
         "starting": "dynamic_starting",
         "stopped": "dynamic_paused",
+        "not_kept": "dynamic_stopped_not_kept",
         "failed": "dynamic_failed",
         "ready": "dynamic_found",
         "resume": "dynamic_resume_help",
@@ -188,7 +190,10 @@ def search_html(strings: Strings, search: Search, kind: str = "widths") -> str:
     if search.state == "failed":
         return _line(bar, strings(keys["failed"]), search.error)
     if search.state == "stopped":
-        return _line(bar, strings(keys["stopped"]))
+        places = {"step": search.step, "of": search.of, "folder": search.not_kept}
+        return _line(
+            bar, strings(keys["stopped"]), strings(keys["not_kept"], **places) if search.not_kept else ""
+        )
     if not search.losses:
         return _line(bar, strings(keys["starting"]))
     names = LOSSES if kind == "widths" else TERMS

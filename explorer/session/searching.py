@@ -140,12 +140,14 @@ class SearchDesk:
                 report(replace(search, state="ready"), Message(self.words.ready))
             elif event.snapshot is not None or self._clock() - last >= APART:
                 last = self._clock()
-                report(search, self._keep(job, event.snapshot))
+                not_kept, message = self._keep(job, event.snapshot)
+                report(replace(search, not_kept=not_kept), message)
             else:
                 job.told = search
         if job.found is None:
             stopped = replace(job.told, state="stopped", seconds_left=None, resumable=True)
-            report(stopped, Message.of(self.words.stopped, step=stopped.step, of=stopped.of))
+            message = Message.of(self.words.stopped, step=stopped.step, of=stopped.of)
+            report(stopped, self._stopped_not_kept(stopped) or message)
 
     def _begun(self, job: Job, report: Callable[[Search, Message | None], None]) -> Iterator[Event]:
         """The events of a search, from the farthest snapshot on: that in the file may be of a session that ended
@@ -173,18 +175,19 @@ class SearchDesk:
         report(replace(job.told, step=step, of=of), Message.of(self.words.resumed, step=step, of=of))
         return begun
 
-    def _keep(self, job: Job, snapshot: Snapshot | None) -> Message | None:
-        """Remember a snapshot and write it; the message says, once, that it cannot be written."""
+    def _keep(self, job: Job, snapshot: Snapshot | None) -> tuple[str, Message | None]:
+        """Remember a snapshot and write it: the folder, if it cannot be written to, and once a message of that."""
         if snapshot is None or job.forgotten:
-            return None
+            return job.told.not_kept, None
         job.snapshot = snapshot
         try:
             self._files.save(snapshot)
         except ExplorerError:
-            if not self._warned:
-                self._warned = True
-                return Message.of(self.words.not_kept, folder=str(self._files.folder))
-        return None
+            folder = str(self._files.folder)
+            message = None if self._warned else Message.of(self.words.not_kept, folder=folder)
+            self._warned = True
+            return folder, message
+        return "", None
 
     def _report(self, job: Job, report: Report) -> None:
         with self._state:
@@ -194,7 +197,14 @@ class SearchDesk:
     def _failed(self, job: Job, error: BaseException) -> None:
         said, kept = wording.in_words(error), job.snapshot is not None
         job.told = replace(job.told, state="failed", seconds_left=None, error=said, resumable=kept)
-        self._report(job, (job.told, None))
+        self._report(job, (job.told, self._stopped_not_kept(job.told)))
+
+    def _stopped_not_kept(self, search: Search) -> Message | None:
+        """That a search ends with its kernel, said where its end would otherwise hide it."""
+        if not (search.resumable and search.not_kept):
+            return None
+        places = {"step": search.step, "of": search.of, "folder": search.not_kept}
+        return Message.of(self.words.stopped_not_kept, **places)
 
 
 def after(told: Search, event: Event) -> Search:

@@ -13,7 +13,7 @@ from explorer.zoo import Network
 @dataclass(frozen=True)
 class SearchWords:
     """The keys of what is said of a search: `stopped` and `resumed` have places for step and of, `not_kept` for the
-    folder that cannot be written to."""
+    folder that cannot be written to, `stopped_not_kept` for all three."""
 
     ready: str
     stopping: str
@@ -21,16 +21,17 @@ class SearchWords:
     resumed: str
     anew: str
     not_kept: str
+    stopped_not_kept: str
 
 
 SEARCHES = {
     "widths": SearchWords(
         *("search_ready", "search_stopping", "search_stopped"),
-        *("search_resumed", "search_anew", "search_not_kept"),
+        *("search_resumed", "search_anew", "search_not_kept", "search_stopped_not_kept"),
     ),
     "instances": SearchWords(
         *("dynamic_ready", "dynamic_stopping", "dynamic_stopped"),
-        *("dynamic_resumed", "dynamic_anew", "dynamic_not_kept"),
+        *("dynamic_resumed", "dynamic_anew", "dynamic_not_kept", "dynamic_stopped_not_kept"),
     ),
 }
 

@@ -360,6 +360,8 @@ TABLE = {
     "search_not_kept": "The search goes on, but a restart of the kernel would lose it: {folder} cannot be written to",
     "search_stopping": "The search stops after this step…",
     "search_stopped": "The search is stopped at step {step} of {of}: it can go on later",
+    "search_stopped_not_kept": "The search is stopped at step {step} of {of}. It is kept only until the kernel "
+    "ends: {folder} cannot be written to",
     "search_ready": "The search has found a structure: use its widths, or open the supernet",
     "search_untrained": "this state is not trained again while a search runs",
     "dynamic_resumed": "The training of subnetworks goes on from step {step} of {of}",
@@ -367,6 +369,8 @@ TABLE = {
     "dynamic_not_kept": "The training goes on, but a kernel restart would lose it: {folder} cannot be written to",
     "dynamic_stopping": "The training stops after this step…",
     "dynamic_stopped": "The training of subnetworks is stopped at step {step} of {of}: it can go on later",
+    "dynamic_stopped_not_kept": "The training is stopped at step {step} of {of}. It is kept only until the kernel "
+    "ends: {folder} cannot be written to",
     "dynamic_ready": "The training has ended: every image has a subnetwork of its own, in the Images tab",
     "search_widths": "widths set, groups that moved: {groups}; the weights are still this network's, ranked as above",
     "search_widths_locked": "locked, so they stay: {names}",

@@ -357,6 +357,8 @@ TABLE: dict[str, str] = {
     "search_not_kept": "探索は続きますが、{folder} に書き込めないため、カーネルを再起動すると失われます",
     "search_stopping": "このステップの後で探索を中断します…",
     "search_stopped": "探索をステップ{step} / {of}で中断しました。後で再開できます",
+    "search_stopped_not_kept": "探索をステップ{step} / {of}で中断しました。"
+    "{folder} に書き込めないため、再開できるのはカーネルが動いている間だけです",
     "search_ready": "探索で構造が見つかりました。その幅を適用するか、スーパーネットを開けます",
     "search_untrained": "探索の実行中は、この状態を学習し直しません",
     "dynamic_resumed": "サブネットワークの学習をステップ{step} / {of}から再開しました",
@@ -364,6 +366,8 @@ TABLE: dict[str, str] = {
     "dynamic_not_kept": "学習は続きますが、{folder} に書き込めないため、カーネルを再起動すると失われます",
     "dynamic_stopping": "このステップの後で学習を中断します…",
     "dynamic_stopped": "サブネットワークの学習をステップ{step} / {of}で中断しました。後で再開できます",
+    "dynamic_stopped_not_kept": "学習をステップ{step} / {of}で中断しました。"
+    "{folder} に書き込めないため、再開できるのはカーネルが動いている間だけです",
     "dynamic_ready": "学習が終わりました。画像タブに、画像ごとのサブネットワークがあります",
     "search_widths": "幅を設定しました。動いたグループ数: {groups} (重みは元のネットワークのままです)",
     "search_widths_locked": "ロックされているため変わりません: {names}",

@@ -359,6 +359,8 @@ TABLE = {
     "search_not_kept": "탐색은 계속되지만 {folder}에 쓸 수 없어 커널을 다시 시작하면 사라집니다",
     "search_stopping": "이 단계가 끝나면 탐색을 멈춥니다…",
     "search_stopped": "탐색을 {of}단계 중 {step}단계에서 멈췄습니다. 나중에 이어서 할 수 있습니다",
+    "search_stopped_not_kept": "탐색을 {of}단계 중 {step}단계에서 멈췄습니다. "
+    "{folder}에 쓸 수 없어 커널이 실행되는 동안에만 이어서 할 수 있습니다",
     "search_ready": "탐색이 구조를 찾았습니다. 그 너비를 적용하거나 슈퍼넷을 열 수 있습니다",
     "search_untrained": "탐색이 실행되는 동안에는 이 상태를 다시 학습하지 않습니다",
     "dynamic_resumed": "서브네트워크 학습을 {of}단계 중 {step}단계부터 이어서 합니다",
@@ -366,6 +368,8 @@ TABLE = {
     "dynamic_not_kept": "학습은 계속되지만 {folder}에 쓸 수 없어 커널을 다시 시작하면 사라집니다",
     "dynamic_stopping": "이 단계가 끝나면 학습을 멈춥니다…",
     "dynamic_stopped": "서브네트워크 학습을 {of}단계 중 {step}단계에서 멈췄습니다. 나중에 이어서 할 수 있습니다",
+    "dynamic_stopped_not_kept": "학습을 {of}단계 중 {step}단계에서 멈췄습니다. "
+    "{folder}에 쓸 수 없어 커널이 실행되는 동안에만 이어서 할 수 있습니다",
     "dynamic_ready": "학습이 끝났습니다. 이미지 탭에 이미지마다 서브네트워크가 있습니다",
     "search_widths": "너비를 설정했습니다. 바뀐 그룹 수: {groups} (가중치는 이 네트워크의 것 그대로입니다)",
     "search_widths_locked": "잠겨 있어 그대로 둡니다: {names}",

@@ -22,7 +22,7 @@ from explorer.errors import BadInput
 from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archived_graph import NAME, SCALAR_TYPES, rebuild_module
 from explorer.zoo.built import Built, sample_input
-from explorer.zoo.files import DAMAGED, refused, shortened
+from explorer.zoo.files import DAMAGED, refused, require_sums, shortened
 
 MAJOR = 8  # of the schema of the JSON files; the minor versions add fields
 AGAIN = (
@@ -41,13 +41,14 @@ def load_archive(path: Path) -> Built:
     try:
         with zipfile.ZipFile(path) as archive:
             content = _Content(path, archive)
+            require_sums(archive)
             program = content.program()
             tensors = content.tensors("weights") | content.tensors("constants")
-    except (zipfile.BadZipFile, EOFError, OSError, RecursionError, UnicodeDecodeError) as error:
+    except BadInput:
+        raise
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, UnicodeDecodeError) as error:
         raise refused(path, f"cannot be read ({error}). {DAMAGED}") from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, BadInput):
-            raise
+    except Exception as error:  # whatever content that is made up, or damaged without a checksum, comes to
         raise refused(path, f"is no archive as torch.export.save writes it ({error!r}). {DAMAGED}") from error
     try:
         model, shape = rebuild_module(program["graph_module"], tensors)
@@ -61,7 +62,7 @@ def load_archive(path: Path) -> Built:
     unused = [name for name, tensor in tensors.items() if id(tensor) not in used]
     left_out = f"{path.name}: tensors that its forward does not use were left out: {shortened(unused, 5)}."
     return Built(
-        path.stem,
+        path.stem.encode(errors="replace").decode(),  # a file's name may hold bytes that are no text
         model,
         shape=shape,
         notes=(left_out,) if unused else (),

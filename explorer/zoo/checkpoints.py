@@ -7,6 +7,7 @@ A file is judged by its content, not by its name. Pickles are read by torch's re
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from explorer.zoo.files import CONVERT, DAMAGED, Kind, kind_of, refused, require_file, shortened, size_text
+from explorer.zoo.files import (
+    CONVERT,
+    DAMAGED,
+    Kind,
+    kind_of,
+    refused,
+    require_file,
+    require_sums,
+    shortened,
+    size_text,
+)
 
 SPARE = 16 * 2**20  # bytes that a file may hold besides tensors: settings, a training log
 TIMES = 10  # float64 weights, Adam's two moments and a moving average are 8 times the float32 weights
@@ -87,8 +98,12 @@ def _read_pickle(path: Path, kind: Kind) -> Any:
         # Given an open file, torch does not look at its suffix; only a path can be mapped.
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and old formats
-            if kind == "torch zip" and path.suffix != ".safetensors":
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            if kind == "torch zip":
+                with zipfile.ZipFile(file) as archive:
+                    require_sums(archive)  # torch itself does not look at them
+                if path.suffix != ".safetensors":
+                    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+                file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -101,7 +116,7 @@ def _read_pickle(path: Path, kind: Kind) -> Any:
             f"wants to run code when it is opened (it calls {wanted[1]}), as a whole pickled network or the "
             f"settings of a training run do; it was refused and nothing was run. {CONVERT}",
         ) from error
-    except Exception as error:  # whatever torch's reader raises on bytes that are damaged or made up
+    except Exception as error:  # whatever the readers raise on bytes that are damaged or made up
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise refused(path, f"cannot be read ({first}). {DAMAGED}") from error
 

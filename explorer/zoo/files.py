@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from explorer.errors import BadInput
+from explorer.errors import BadInput, require_path
 
 Kind = Literal["safetensors", "torch zip", "torch pickle", "archive", "other"]
 
@@ -29,7 +29,7 @@ OTHERS: tuple[tuple[bytes, str], ...] = (
 
 def require_file(path: str | Path) -> Path:
     """The path of a file that is there and can be read. Raises BadInput, with near names for a missing one."""
-    path = Path(path).expanduser()
+    path = require_path("A file", path)
     if path.is_dir():
         inside = sorted(each.name for each in path.iterdir() if each.is_file())
         files = f"It holds {shortened(inside, 5)}" if inside else "There are no files in it"
@@ -83,7 +83,7 @@ def _kind_of_zip(path: Path) -> tuple[Kind, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except Exception as error:  # noqa: BLE001 (a damaged directory raises whatever its bytes come to)
         return "other", f"a zip archive that cannot be read ({error}). {DAMAGED}"
     names = [entry.filename for entry in entries]
     inner = {name.partition("/")[2] for name in names}
@@ -107,6 +107,17 @@ def _kind_of_zip(path: Path) -> tuple[Kind, str]:
     if any(name.endswith(".npy") for name in names):
         return "other", f"a NumPy archive (npz), not a state dict. {CONVERT}"
     return "other", f"a zip archive of {shortened(names, 3)}: unpack it first"
+
+
+def require_sums(archive: zipfile.ZipFile) -> None:
+    """Read all entries once, keeping none, and raise unless the checksums are theirs.
+
+    What is raised is BadZipFile, or anything else that damage can come to. Compressed entries must be refused before.
+    """
+    if not any(entry.CRC for entry in archive.infolist()):
+        return  # torch.serialization.set_crc32_options(False) writes none: all are 0
+    if (bad := archive.testzip()) is not None:
+        raise zipfile.BadZipFile(f"the checksum of {bad} is not that of its content")
 
 
 def refused(path: Path, why: str) -> BadInput:

@@ -27,6 +27,7 @@ from explorer.data.bundled import CLASSES, SIDE
 from explorer.data.fitting import require_finite, require_labels, require_logits, taking
 from explorer.data.folders import image_folder, require_all_classes
 from explorer.errors import BadInput, ExplorerError, UnknownName
+from explorer.graph.inputs import require_dense
 from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archive import load_archive
 from explorer.zoo.built import Built, sample_input
@@ -303,12 +304,13 @@ def _checked_example(example: object) -> Tensor:
     if not isinstance(example, Tensor) or not example.is_floating_point():
         found = example.dtype if isinstance(example, Tensor) else type(example).__name__
         raise BadInput(f"The example is {found}; expected a float tensor, a batch of one normalised input.")
+    require_dense("The example", example)
     if example.dim() < 2 or len(example) != 1:
         raise BadInput(
             f"The example has shape {tuple(example.shape)}; expected a batch of one, such as (1, 3, 32, 32). "
             "Take example[:1], or example.unsqueeze(0) of a single input."
         )
-    if not torch.isfinite(example).all():
+    if not torch.isfinite(example.float()).all():  # 8-bit floats have no test of their own
         raise BadInput("The example holds NaN or infinite numbers.")
     return example.detach().cpu().clone()
 

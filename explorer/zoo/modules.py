@@ -58,6 +58,11 @@ def _require_plain(name: str, module: nn.Module) -> None:
             f"{name} is TorchScript, a compiled program whose modules cannot be replaced. Pass the nn.Module that it "
             "was made from; its weights are model.load_state_dict(scripted.state_dict())."
         )
+    if hidden := [key for key, each in module.named_modules() if not _is_reached(module, key, each)]:
+        raise BadInput(
+            f"{name} has modules of names that an attribute of nn.Module has too, or none: {shortened(hidden, 3)!r}. "
+            "Give them others, with add_module or as attributes, which refuse such names."
+        )
     state = module.state_dict(keep_vars=True)
     lazy = [key for key, value in state.items() if is_lazy(value)]
     if lazy:
@@ -82,3 +87,10 @@ def _require_plain(name: str, module: nn.Module) -> None:
         raise BadInput(
             f"{name} is quantised in {shortened(quantised, 3)}. Prune the float network, and quantise what comes out."
         )
+
+
+def _is_reached(module: nn.Module, name: str, part: nn.Module) -> bool:
+    try:
+        return module.get_submodule(name) is part
+    except AttributeError:
+        return False

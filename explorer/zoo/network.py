@@ -1,5 +1,6 @@
 """A loaded network: the model, an example of its input, and the images to judge it on."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,10 @@ from explorer.data.images import Data
 from explorer.data.pictures import Crop
 from explorer.values import content_key
 from explorer.zoo.constructor import Constructor
+
+UNSAFE = re.compile(r'\.*[\x00-\x1f\x7f\ud800-\udfff/\\:*?"<>|~][\x00-\x1f\x7f\ud800-\udfff/\\:*?"<>|~.]*')
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
+LONGEST = 100  # bytes of a file's name that are the network's: file systems take 143 to 255 of all
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,14 @@ class Network:
         images = "without images" if self.data is None else f"on {self.data.name}"
         weights = "" if self.trained else ", untrained"
         return f"<Network {self.name} {images}, inputs {tuple(self.example.shape)}{weights}>"
+
+    @cached_property
+    def file_name(self) -> str:
+        """What the names of the network's files begin with: its name, without what leads to another folder or what
+        some system does not take. Networks of different names may have the same.
+        """
+        plain = UNSAFE.sub("_", self.name).strip(". ").encode()[:LONGEST].decode(errors="ignore")
+        return f"_{plain}" if RESERVED.fullmatch(plain) else plain.strip(". ") or "network"
 
     @cached_property
     def weights_key(self) -> str:

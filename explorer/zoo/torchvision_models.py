@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from explorer.data import Crop, Normalize
 from explorer.errors import BadInput
 from explorer.graph.randomness import same_random_numbers
+from explorer.interrupts import held_interrupts
 from explorer.zoo.built import Built
 from explorer.zoo.checkpoints import Checkpoint, read_checkpoint
 from explorer.zoo.constructor import Constructor
@@ -45,7 +46,8 @@ UNTRAINED: dict[str, dict[str, object]] = {
 def classifier_names() -> tuple[str, ...]:
     """The classifiers that torchvision registers; () where it is not installed."""
     try:
-        import torchvision
+        with held_interrupts():
+            import torchvision
     except ImportError:
         return ()
     return tuple(torchvision.models.list_models(module=torchvision.models))

@@ -6,6 +6,9 @@ import torch
 from torch import nn
 
 import explorer
+from explorer.data import image_folder
+from explorer.export import check_formats
+from explorer.export.files import write_text
 from explorer.values import Plan, Recovery, full_plan
 from tests.networks import IMAGE, Written, conv, graph_of, inputs_like, pooled, random_plan, untrained
 
@@ -149,3 +152,22 @@ def test_every_error_of_ours_is_of_one_family() -> None:
 def test_an_unknown_name_is_listed_without_quotes_around_the_message() -> None:
     error = explorer.UnknownName("fruit", "aple", ["apple", "pear"])
     assert str(error) == "There is no fruit 'aple'. Known: apple, pear. Did you mean 'apple'?"
+
+
+@pytest.mark.parametrize("path", ["a/b\0.pt", "a" * 300 + ".pt", "~nobody-of-this-name/a.pt"])
+def test_what_cannot_be_a_path_is_refused_in_words(path: str) -> None:
+    for use in (
+        lambda: explorer.load(path),
+        lambda: explorer.load(untrained(VGG), example=GREY, weights=path),
+        lambda: explorer.load(untrained(VGG), data=path),
+        lambda: image_folder(path),
+        lambda: write_text(path, "text"),
+    ):
+        with pytest.raises(explorer.BadInput, match=r"cannot be .* Give another path"):
+            use()
+
+
+@pytest.mark.parametrize("formats", [5, None, (), "network", [["onnx"]]])
+def test_formats_that_are_none_are_refused(formats: object) -> None:
+    with pytest.raises(explorer.ExplorerError, match="format"):
+        check_formats(formats)  # type: ignore[arg-type]

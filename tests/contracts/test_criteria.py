@@ -91,7 +91,7 @@ def test_nothing_is_left_behind(criterion: str, fails: bool, model: nn.Module, d
     images = Images(data[0], data[1], explode)
     before = fingerprint(model)
     if fails and CRITERIA[criterion].needs_data:
-        with pytest.raises(KeyError):
+        with pytest.raises(explorer.BadInput, match="the user's normalisation failed"):
             explorer.score(model, graph, criterion, data=images)
     else:
         explorer.score(model, graph, criterion, data=images)

@@ -1,5 +1,7 @@
 """Images: what they refuse, how inputs are made, and what their key depends on."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,8 @@ def test_the_key_is_of_pixels_labels_and_normalisation() -> None:
 
 BAD_PIXELS = {
     "no channels": (grey()[:, 0], r"\(N, C, H, W\), not shape \(3, 2, 2\).*unsqueeze\(1\)"),
+    "sparse": (grey().float().to_sparse(), r"cannot be a tensor that is torch\.sparse_coo"),
+    "meta": (grey().to("meta"), "cannot be a tensor that is on the meta device"),
     "not a tensor": (np.zeros((3, 1, 2, 2)), "not ndarray"),
     "empty": (grey()[:0], "data set is empty"),
     "no pixels": (torch.zeros(3, 1, 0, 2), "no pixels"),
@@ -105,6 +109,25 @@ def test_bad_labels_are_refused(labels: Tensor, message: str) -> None:
 def test_a_normalisation_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(BadInput, match="normalize is a tuple"):
         Images(grey(), LABELS, (0.5, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (
+            lambda images: images[:, 5],
+            r"normalize cannot take images of shape \(3, 1, 2, 2\) .*IndexError.*Normalize",
+        ),
+        (lambda images: None, "normalize answered .* with NoneType"),
+        (
+            lambda images: images[:1],
+            r"normalize answered .* with shape \(1, 1, 2, 2\), not with as many inputs",
+        ),
+    ],
+)
+def test_a_normalisation_that_fails_is_said_to(rule: Callable[[Tensor], Tensor], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        Images(grey(), LABELS, rule).inputs()
 
 
 def test_images_may_have_no_labels() -> None:

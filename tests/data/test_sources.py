@@ -31,9 +31,32 @@ class Listed(Dataset):
         return self.items[place % len(self.items)]
 
 
+class Failing(Dataset):
+    """Says that it has `count` items, and has five, of which one fails; of item 0 it is the length."""
+
+    def __init__(self, count: int, fails: int = -1) -> None:
+        self.count, self.fails = count, fails
+
+    def __len__(self) -> int:
+        if self.fails == 0:
+            raise OSError("no disk")
+        return self.count
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        if place == self.fails:
+            raise OSError("no disk")
+        return PIXELS[place], LABELS[place]
+
+
 class Streamed(IterableDataset):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(PIXELS, LABELS, strict=True)
+
+
+class FailingStream(Streamed):
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from super().__iter__()
+        raise KeyError("gone")
 
 
 SOURCES = {
@@ -182,6 +205,24 @@ BAD = {
         r"number 1 has \(3, 2, 4\) and the first \(3, 4, 4\)",
     ),
     "no length": (Dataset(), "Dataset has no length"),
+    "a length that fails": (Failing(5, 0), r"Failing has no length \(no disk\)"),
+    "an item that fails": (Failing(5, 3), "Item 3 of Failing cannot be had: OSError: no disk"),
+    "a batch that fails": (
+        DataLoader(Failing(5, 3), 2),
+        "Batch 1 of DataLoader cannot be had: OSError: no disk",
+    ),
+    "fewer items than its length": (Failing(9), "Item 5 of Failing .* IndexError.* Is its __len__ larger"),
+    "a stream that fails": (FailingStream(), "Item 5 of FailingStream cannot be had: KeyError: 'gone'"),
+    "labels of two shapes": (
+        Listed([(PIXELS[0], LABELS[:1]), (PIXELS[0], LABELS[:2])]),
+        "of Listed cannot be put together",
+    ),
+    "a huge label": (Listed([(PIXELS[0], 10**30)]), "label of item 0 is no class number"),
+    "sparse": (PIXELS.to_sparse(), r"Images cannot be a tensor that is torch\.sparse_coo.*to_dense"),
+    "sparse items": (Listed([(PIXELS[0].to_sparse(), 0)]), r"image of item 0 cannot be .*torch\.sparse_coo"),
+    "meta": ((PIXELS.to("meta"), LABELS), "Images cannot be a tensor that is on the meta device"),
+    "meta labels": ((PIXELS, LABELS.to("meta")), "Labels cannot be a tensor that is on the meta device"),
+    "sparse labels": ((PIXELS, LABELS.to_sparse()), "Labels cannot be a tensor that is torch.sparse_coo"),
 }
 
 

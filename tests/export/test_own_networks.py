@@ -70,6 +70,20 @@ class Outer:
         pass
 
 
+class Named(nn.Module):
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+        self.first = nn.Conv2d(2, 8, 3, padding=1)
+        self.add_module(name, nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)))
+        self.last = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = getattr(self, self.name)(torch.relu(self.first(x)))
+        return self.head(torch.relu(self.last(torch.relu(x))).mean((2, 3)))
+
+
 def load(width):
     return Own(width, classes=4)
 """
@@ -109,6 +123,29 @@ def test_scripts_import_the_users_constructor_and_answer_as_the_model(module, tm
     require_same_answers(cuts, inputs, answers)
     assert len(printed) == len(cuts)
     assert answers["double"].dtype == torch.float64
+
+
+ODD = ["class", 'a"b', "a\\b", "a\nb", 'q"""q', "{x}", "é b-c"]
+
+
+def named(module, name):
+    return cut_of(own_network(module.Named(name), torch.randn(1, 2, 6, 6), made(module, "Named", name)))
+
+
+def test_parts_may_have_any_name(module, tmp_path):
+    cuts = {f"name {place}": named(module, name) for place, name in enumerate(ODD)}
+    require_same_answers(cuts, *run_guarded(cuts, tmp_path, "own_module")[:2])
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_archive_is_written_of_any_name_or_refused_in_words(module, tmp_path, name):
+    cut = named(module, name)
+    if name in ODD[-2:]:
+        assert export(tmp_path / "out", *cut.all, formats=("archive",))["archive"].is_file()
+        return
+    with pytest.raises(ExplorerError, match=r"Nothing was written.*Python file takes any name"):
+        export(tmp_path / "out", *cut.all, formats=("archive",))
+    assert not (tmp_path / "out").exists()
 
 
 def test_torchvisions_networks_are_made_by_torchvision(tmp_path):

@@ -51,6 +51,29 @@ def test_four_files_and_nothing_else(cut, tmp_path):
     assert sorted(contents(tmp_path / "a" / "b")) == sorted(NAMES.values())
 
 
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/b", 'a"b\\c', "n" * 300, ""])
+def test_no_name_leads_out_of_the_folder(cut, tmp_path, name):
+    folder = tmp_path / "chosen" / "folder"
+    paths = export(folder, replace(cut.network, name=name), *cut.all[1:], formats=("network", "archive"))
+    assert {path.parent for path in paths.values()} == {folder}
+    assert len(contents(folder)) == 5
+    assert [each.name for each in tmp_path.rglob("*") if each.is_dir()] == ["chosen", "folder"]
+
+
+@pytest.mark.parametrize("folder", [None, 5, b"out", "a\0b", "x" * 300, "~nobody-of-this-name/out"])
+def test_what_cannot_be_a_folder_is_refused_in_words(cut, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"(?i)the folder (is|cannot be) .*path"):
+        export(folder, *cut.all)
+    assert contents(tmp_path) == {}
+
+
+def test_a_name_that_is_too_long_is_not_said_to_lack_space(cut, tmp_path):
+    with pytest.raises(ExplorerError, match=r"File name too long.*Please name another folder"):
+        export(tmp_path / "none" / ("x" * 300), *cut.all)
+    assert contents(tmp_path) == {}
+
+
 def test_the_weights_are_the_models_and_as_large_as_the_cost_says(cuts, tmp_path):
     for cut in cuts.values():
         path = export(tmp_path, *cut.all)["weights"]

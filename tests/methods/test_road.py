@@ -117,7 +117,11 @@ def test_a_file_that_is_no_snapshot_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("hello")
     torch.save({"step": 1}, tmp_path / "part.pt")
     torch.save(nn.Linear(1, 1), tmp_path / "module.pt")  # would run code if it were believed
-    for name in ("text.pt", "part.pt", "module.pt"):
+    Snapshot("dmcp", "key", 2, 6, 1.0, 1, {"rates": torch.ones(64)}).save(tmp_path / "flipped.pt")
+    content = bytearray((tmp_path / "flipped.pt").read_bytes())
+    content[content.index(torch.ones(64).numpy().tobytes()) + 2] ^= 1
+    (tmp_path / "flipped.pt").write_bytes(content)
+    for name in ("text.pt", "part.pt", "module.pt", "flipped.pt"):
         with pytest.raises(explorer.BadInput, match="not a snapshot"):
             Snapshot.load(tmp_path / name)
     with pytest.raises(explorer.BadInput, match="cannot be read"):

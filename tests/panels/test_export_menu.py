@@ -73,6 +73,18 @@ def test_every_button_writes_its_files_and_says_which(menu, tmp_path, kind, name
     assert "Writing…" in said[-2]
 
 
+@pytest.mark.parametrize("kind", ["report", "replay", "picture"])
+def test_a_networks_name_cannot_choose_another_folder(cut, tmp_path, kind):
+    session = Exported(cut)
+    session.network = replace(cut.network, name="../../evil")
+    menu = ExportMenu(session, Strings("en"))
+    assert menu.folder.value == "_evil_pruned"
+    menu.folder.value = str(tmp_path / "in" / "out")
+    assert "Written to" in press(menu, kind)[-1]
+    assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "in" / "out"}
+    menu.close()
+
+
 def test_the_work_is_said_step_by_step(menu):
     strings = menu._strings
     stages = [strings(f"export_stage_{name}") for name in ("weights", "proof", "accuracy", "writing")]

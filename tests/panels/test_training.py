@@ -111,6 +111,12 @@ def test_a_stopped_search_is_resumed_or_dropped(session):
     assert "pe-shut" in panel._dom_classes
 
 
+def test_a_stopped_search_that_is_not_kept_says_so_for_as_long_as_it_is_stopped(session):
+    panel = TrainingStrip(session, STRINGS)
+    session.search = replace(RUNNING, state="stopped", resumable=True, not_kept="/<full>")
+    assert "only until the kernel ends: /&lt;full&gt; cannot be written to" in panel.progress.value
+
+
 def test_a_failed_search_says_why_and_goes_on_only_from_a_snapshot(session):
     panel = TrainingStrip(session, STRINGS)
     session.search = replace(RUNNING, state="failed", error="The loss is <nan>.")

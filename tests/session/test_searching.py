@@ -20,6 +20,7 @@ from explorer.records import Search, TrainingCost
 from explorer.session import Session
 from explorer.session.search_files import SearchFiles
 from explorer.session.searching import SearchDesk
+from explorer.strings import Message
 from explorer.values import Recovery
 from tests.session.conftest import WAIT, residual, tiny_data, until
 from tests.session.fake_search import FakeRoad
@@ -218,7 +219,11 @@ def test_without_a_folder_to_write_to_it_goes_on_and_says_so_once(session, road,
     session.stop_search()
     road.let(1)
     assert session._search_desk.idle(WAIT)
+    folder = str(tmp_path / "file" / "searches")
+    assert session.status == Message.of("search_stopped_not_kept", step=5, of=6, folder=folder)
+    assert (session.search.state, session.search.not_kept) == ("stopped", folder)
     session.resume_search()  # what is in memory is enough
+    assert session.search.not_kept == folder
     road.let()
     assert session.wait(WAIT)
     assert [step for step, _settings in road.begun] == [0, 5]

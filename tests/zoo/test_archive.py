@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import pickle
+import random
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -472,6 +475,42 @@ def test_damaged_and_incomplete_archives_are_refused(archive: Path) -> None:
     changed(archive, lambda name, content: None if name.endswith("weights_config.json") else content)
     with pytest.raises(BadInput, match=r"older than torch 2\.9, or not complete"):
         load(archive)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(archive: Path) -> None:
+    sound, images = load(archive).model, torch.rand(2, 3, 8, 8)
+    content, draw, refused = archive.read_bytes(), random.Random(0), 0
+    for _ in range(120):
+        place = draw.randrange(len(content))
+        archive.write_bytes(
+            content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)]) + content[place + 1 :]
+        )
+        try:
+            found = load(archive).model
+        except BadInput:
+            refused += 1
+        else:
+            assert torch.equal(found(images), sound(images))
+    assert refused > 60
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are texts there")
+def test_a_file_name_that_is_no_text_gives_a_name_that_can_be_written(archive: Path) -> None:
+    path = archive.rename(archive.with_name(os.fsdecode(b"net\xff.pt2")))
+    network = load(path)
+    assert (network.name, network.file_name) == ("net?", "net_")
+
+
+def test_a_damaged_name_in_the_directory_is_refused_in_words(archive: Path) -> None:
+    content = archive.read_bytes()
+    place = content.rindex(b"data/weights")
+    archive.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+    for use in (
+        lambda: load(archive),
+        lambda: load(Plain(), example=torch.rand(1, 3, 8, 8), weights=archive),
+    ):
+        with pytest.raises(BadInput, match="damaged or was cut off"):
+            use()
 
 
 def test_an_archive_given_as_weights_is_refused_with_the_way_to_load_it(archive: Path) -> None:

@@ -2,8 +2,9 @@
 
 import io
 import pickle
+import random
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from explorer.errors import BadInput
 from explorer.surgery import shrink
 from explorer.zoo import Network, load
+from explorer.zoo.checkpoints import read_checkpoint
 from tests.networks import graph_of, random_plan
 from tests.zoo.own_networks import Inside, Plain
 
@@ -338,6 +340,39 @@ def test_other_files_are_refused_in_words(
     with pytest.raises(BadInput, match=rf"(?s){message}") as refusal:
         filled(path)
     assert name in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])  # torch maps one of them
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, name: str) -> None:
+    """In the padding between tensors and in what nobody reads it is harmless."""
+    state = trained().state_dict()
+    content, path = saved(tmp_path / "sound", state).read_bytes(), tmp_path / name
+    draw, ends = random.Random(0), Counter[str]()
+    for _ in range(150):
+        place = draw.randrange(len(content))
+        path.write_bytes(
+            content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)]) + content[place + 1 :]
+        )
+        try:
+            ((_, found),) = read_checkpoint(path, Plain()).states
+        except BadInput:
+            ends["refused"] += 1
+            continue
+        assert list(found) == list(state)
+        for key, value in state.items():
+            torch.testing.assert_close(found[key], value, rtol=0, atol=0)
+        ends["harmless"] += 1
+    assert min(ends["refused"], ends["harmless"]) > 20
+
+
+def test_a_file_that_was_written_without_checksums_is_read(tmp_path: Path) -> None:
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved(tmp_path / "weights.pt", trained().state_dict())
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(filled(path).model.state_dict()["conv.weight"], trained().state_dict()["conv.weight"])
 
 
 def test_a_compressed_state_dict_is_refused(tmp_path: Path) -> None:

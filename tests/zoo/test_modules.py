@@ -66,12 +66,19 @@ def with_quantised_layer() -> nn.Module:
     return nn.Sequential(nn.Flatten(), torch.ao.nn.quantized.Linear(192, 2))
 
 
+def with_hidden_part() -> nn.Module:
+    model = Plain()
+    model._modules["train"] = nn.Linear(2, 2)  # add_module would refuse it
+    return model
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "on meta": (
         on_meta,
         r"meta device, which holds no numbers: conv.weight, conv.bias, norm.weight and 6 more",
     ),
     "quantised": (quantised, "is quantised in scale. Prune the float network"),
+    "hidden": (with_hidden_part, "has modules of names that an attribute of nn.Module has too.*'train'"),
     "quantised layer": (with_quantised_layer, r"Sequential is quantised in 1"),
 }
 
