@@ -116,19 +116,21 @@ def in_multiples(
     graph: ChannelGraph,
     widths: Mapping[str, int],
     allowed: Mapping[str, NDArray[np.int64]],
-    most: float,
+    most: float | None = None,
     cost: str = "macs",
 ) -> dict[str, int]:
     """Widths that were found otherwise, those of the groups in `allowed` brought to allowed ones, at a cost of at
-    most `most` (in units of `cost`, no share). Groups that `widths` does not name are dense.
+    most `most` (in units of `cost`, no share; None: what the widths cost). Groups that `widths` does not name are
+    dense.
 
     Each takes the nearest allowed width; while that costs too much, that group goes a step down which thereby is
     least below its width, as a share of its size. Raises NotReachable if the least allowed widths cost more.
     """
-    found = dict(widths)
-    found.update((name, nearest_width(each, widths[name])) for name, each in allowed.items())
-    now = graph.sizes.copy()
+    found, now = dict(widths), graph.sizes.copy()
     now[[graph.index[name] for name in found]] = list(found.values())
+    most = float(totals(graph, now, cost)) if most is None else most
+    for name, each in allowed.items():
+        found[name] = now[graph.index[name]] = nearest_width(each, widths[name])
     while totals(graph, now, cost) > most * (1 + 1e-12):
         below = {
             name: int(each[each < found[name]][-1]) for name, each in allowed.items() if each[0] < found[name]
