@@ -103,7 +103,7 @@ def allowed_widths(graph: ChannelGraph, multiple: int = 1, minimum: int = 1) -> 
     for group in graph.prunable:
         step = steps[graph.index[group.id]]
         least = -(-min(minimum, group.size) // step) * step
-        found[group.id] = np.array([*range(least, group.size, step), group.size], dtype=np.int64)
+        found[group.id] = np.append(np.arange(least, group.size, step, dtype=np.int64), group.size)
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explorer.allocate import (
     ALLOCATIONS,
@@ -111,7 +112,8 @@ class Choices:
             self._graph.group(name)
             if name in asked.locked:
                 raise BadInput(f"The width of {name} is locked. Unlock it to move it.")
-        widths = {name: self._in_multiples(asked, name, width) for name, width in widths.items()}
+        allowed = allowed_widths(self._graph, asked.multiple)
+        widths = {name: _fitting(allowed.get(name), width) for name, width in widths.items()}
         pins = {**dict(asked.widths), **widths}
         gone = without_unread(self._graph, [name for name, width in pins.items() if width == 0])
         if lost := sorted(gone & set(asked.locked)):
@@ -127,8 +129,7 @@ class Choices:
             return self.checked(asked, {"widths": {**pins, name: width}})
 
         now = plan.widths[name]  # what is there now can be paid for
-        allowed = allowed_widths(self._graph, asked.multiple)[name].tolist()
-        wider = [now, *(width for width in allowed if now < width < widths[name])]
+        wider = [now, *(width for width in allowed[name].tolist() if now < width < widths[name])]
         steps = bisect_right(wider, asked.keep, lo=1, key=lambda width: self._curve(set_to(width)).lowest)
         width = wider[steps - 1]
         return set_to(width), Message.of("status_hold_stops", name=name, width=width)
@@ -257,12 +258,6 @@ class Choices:
                 )
             return self._curves[key]
 
-    def _in_multiples(self, asked: Request, name: str, width: int) -> int:
-        """The width next to it in the multiples that are asked for; one out of range is left for the checks."""
-        whole = isinstance(width, int | np.integer) and 1 <= width <= self._graph.group(name).size
-        allowed = allowed_widths(self._graph, asked.multiple).get(name)
-        return width if allowed is None or not whole or width in allowed else nearest_width(allowed, width)
-
     def _pins_in_multiples(self, asked: Request) -> tuple[tuple[str, int], ...]:
         """The pins, each at the widest multiple up to its width, or the least. Raises BadInput where a locked group
         would move.
@@ -296,6 +291,14 @@ class Choices:
         group = self._graph.group(name)
         if not group.prunable:
             raise BadInput(f"The width of {name} cannot be pinned: {group.reason}.")
+
+
+def _fitting(allowed: NDArray[np.int64] | None, width: int) -> int:
+    """The allowed width next to it; what is out of range or no width at all is left for the checks."""
+    whole = isinstance(width, int | np.integer) and not isinstance(width, bool)
+    if allowed is None or not whole or not 1 <= width <= allowed[-1]:
+        return width
+    return nearest_width(allowed, width)
 
 
 def _with_locked(before: Request, asked: Request) -> tuple[tuple[str, int], ...]:

@@ -284,8 +284,9 @@ def test_a_drag_comes_to_the_nearest_multiple(session, hold):
         assert session.plan.widths["2.first"] <= width if hold else session.plan.widths["2.first"] == width
         assert all(each % 4 == 0 for each in session.plan.widths.values())
         assert session.share <= 0.6 or not hold
-    with pytest.raises(BadInput, match="out of range"):
-        session.drag({"2.first": 99})
+    for wrong, words in ((99, "out of range"), (True, "whole number"), (2.5, "whole number")):
+        with pytest.raises(BadInput, match=words):
+            session.drag({"2.first": wrong})
 
 
 def test_pins_go_down_to_the_multiple_and_locked_ones_refuse_it(session):
