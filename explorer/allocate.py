@@ -34,6 +34,7 @@ class Curve:
     cost: str
     steps: int
     widths_at: Callable[[int], NDArray[np.int64]]
+    multiple: int = 1
 
     def share_at(self, step: int) -> float:
         """Cost of a plan as a share of the dense one's.
@@ -67,9 +68,11 @@ class Curve:
                 "reason of each of graph.groups says why."
             )
         if step < 0:
+            steps = "" if self.multiple == 1 else f", in multiples of {self.multiple} channels,"
             raise NotReachable(
-                f"keep={keep:g} is out of reach: with these minimum and pinned widths the network cannot get "
-                f"below {math.ceil(self.lowest * 10_000) / 10_000:g} (its minimum). Ask for more, or lower the widths."
+                f"keep={keep:g} is out of reach: with these minimum and pinned widths{steps} the network cannot get "
+                f"below {math.ceil(self.lowest * 10_000) / 10_000:g} (its minimum). Ask for more, or lower the "
+                f"{'multiple' if steps else 'widths'}."
             )
         return plan_of_widths(self.graph, self.scores, self.widths_at(step))
 
@@ -87,6 +90,59 @@ def plan_of_widths(graph: ChannelGraph, scores: Scores, widths: NDArray[np.int64
         kept[order_of(scores.by_group[group.id])[: widths[graph.index[group.id]]]] = True
         keep[group.id] = kept
     return Plan(graph.key, keep)
+
+
+def allowed_widths(graph: ChannelGraph, multiple: int = 1, minimum: int = 1) -> dict[str, NDArray[np.int64]]:
+    """The widths that every prunable group can have, int64 ascending, in units: those of at least `minimum` units
+    that are multiples of `multiple` channels, and always the whole group. So 12 channels in multiples of 8 can be
+    8 or 12, and 6 stay 6. Raises BadInput for numbers below 1.
+    """
+    require_whole("multiple, a number of channels,", multiple, 1)
+    require_whole("minimum, a number of channels,", minimum, 1)
+    steps, found = graph.steps(int(multiple)), {}
+    for group in graph.prunable:
+        step = steps[graph.index[group.id]]
+        least = -(-min(minimum, group.size) // step) * step
+        found[group.id] = np.append(np.arange(least, group.size, step, dtype=np.int64), group.size)
+    return found
+
+
+def nearest_width(allowed: NDArray[np.int64], width: int) -> int:
+    """The allowed width next to `width`; of two equally near ones the smaller."""
+    return int(allowed[np.abs(allowed - width).argmin()])
+
+
+def in_multiples(
+    graph: ChannelGraph,
+    widths: Mapping[str, int],
+    allowed: Mapping[str, NDArray[np.int64]],
+    most: float | None = None,
+    cost: str = "macs",
+) -> dict[str, int]:
+    """Widths that were found otherwise, those of the groups in `allowed` brought to allowed ones, at a cost of at
+    most `most` (in units of `cost`, no share; None: what the widths cost). Groups that `widths` does not name are
+    dense.
+
+    Each takes the nearest allowed width; while that costs too much, that group goes a step down which thereby is
+    least below its width, as a share of its size. Raises NotReachable if the least allowed widths cost more.
+    """
+    found, now = dict(widths), graph.sizes.copy()
+    now[[graph.index[name] for name in found]] = list(found.values())
+    most = float(totals(graph, now, cost)) if most is None else most
+    for name, each in allowed.items():
+        found[name] = now[graph.index[name]] = nearest_width(each, widths[name])
+    while totals(graph, now, cost) > most * (1 + 1e-12):
+        below = {
+            name: int(each[each < found[name]][-1]) for name, each in allowed.items() if each[0] < found[name]
+        }
+        if not below:
+            raise NotReachable(
+                f"Widths in these multiples cost {int(totals(graph, now, cost)):,} {COSTS[cost]} at least, more than "
+                f"{most:,.0f}. Choose a smaller multiple, or larger widths."
+            )
+        name = min(below, key=lambda name: (widths[name] - below[name]) / graph.group(name).size)
+        found[name] = now[graph.index[name]] = below[name]
+    return found
 
 
 def _check_scores(graph: ChannelGraph, scores: Scores) -> None:
@@ -107,12 +163,13 @@ def _check_scores(graph: ChannelGraph, scores: Scores) -> None:
             raise BadInput(f"The scores of {name} are not all finite numbers, so they rank nothing.")
 
 
-def _checked_widths(graph: ChannelGraph, widths: Mapping[str, int]) -> dict[str, int]:
+def _checked_widths(graph: ChannelGraph, widths: Mapping[str, int], multiple: int = 1) -> dict[str, int]:
     """The widths, with 0 also for what nothing reads any more once the groups at 0 are gone."""
     if not isinstance(widths, Mapping):
         raise BadInput(
             f"widths must be a mapping of groups to widths, such as {{group.id: 8}}, not {widths!r}."
         )
+    allowed = allowed_widths(graph, multiple)
     for name, width in widths.items():
         group = graph.group(name)
         if not group.prunable:
@@ -123,6 +180,12 @@ def _checked_widths(graph: ChannelGraph, widths: Mapping[str, int]) -> dict[str,
             raise BadInput(
                 f"Width {width} of {name} is out of range: 1 to {group.size}, or 0 to remove it where another path "
                 "leads past it."
+            )
+        if width and width not in allowed[name]:
+            raise BadInput(
+                f"Width {width} of {name} is no multiple of {multiple} channels. Pass "
+                f"{nearest_width(allowed[name], width)} (it goes in steps of "
+                f"{graph.steps(multiple)[graph.index[name]]} up to {group.size}), or another multiple."
             )
     emptied = [name for name, width in widths.items() if width == 0]
     require_paths(graph, emptied)
@@ -136,59 +199,77 @@ def curve(
     allocation: str = "global",
     widths: Mapping[str, int] | None = None,
     minimum: int = 1,
+    multiple: int = 1,
 ) -> Curve:
-    """All plans of one ranking: `widths` pins groups at a width, `minimum` is the least width of the others.
+    """All plans of one ranking: `widths` pins groups at a width, `minimum` is the least width of the others, and
+    all are multiples of `multiple` channels or whole (see `allowed_widths`).
 
     A group pinned at 0 is removed, and with it, whatever its width, what nothing else reads.
 
     *global* ranks the units of all groups together (magnitude scores divided by their group's mean, since
-    their scale differs from layer to layer; comparable scores raw) and adds them one by one. *uniform* keeps
-    the same share of every group, rounded down. Raises UnknownName and BadInput; NotReachable where the image
+    their scale differs from layer to layer; comparable scores raw) and adds them one by one, with a
+    `multiple` as many as make a step, ranked by their mean. *uniform* keeps the same share of every group, rounded
+    down. Raises UnknownName and BadInput; NotReachable where the image
     would no longer reach the outputs (see `removable`).
     """
     require_name("allocation", allocation, ALLOCATIONS)
     require_name("cost", cost, COSTS)
-    require_whole("minimum, a number of channels,", minimum, 1)
     _check_scores(graph, scores)
-    widths = _checked_widths(graph, {} if widths is None else widths)
+    allowed = allowed_widths(graph, multiple, minimum)
+    widths = _checked_widths(graph, {} if widths is None else widths, multiple)
     start = graph.sizes.copy()
     free = [group for group in graph.prunable if group.id not in widths]
     for group in free:
-        start[graph.index[group.id]] = min(minimum, group.size)
+        start[graph.index[group.id]] = allowed[group.id][0]
     for name, width in widths.items():
         start[graph.index[name]] = width
     if allocation == "global":
-        owners = _next_widened(graph, scores, free, start)
+        owners, ends = _next_widened(graph, scores, free, allowed)
 
         def widths_at(step: int) -> NDArray[np.int64]:
-            return start + np.bincount(owners[:step], minlength=len(start))
+            return start + np.bincount(owners[: ends[step]], minlength=len(start))
 
-        return Curve(graph, scores, cost, len(owners) + 1, widths_at)
-    steps = _uniform_steps(graph, free, start)
-    return Curve(graph, scores, cost, len(steps), steps.__getitem__)
+        return Curve(graph, scores, cost, len(ends), widths_at, multiple)
+    steps = _uniform_steps(graph, free, start, allowed)
+    return Curve(graph, scores, cost, len(steps), steps.__getitem__, multiple)
 
 
 def _next_widened(
-    graph: ChannelGraph, scores: Scores, free: list[ChannelGroup], start: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Index of the group of each unit that is added to the minimum widths, best first, int64 (units,)."""
-    importance, owner = [], []
+    graph: ChannelGraph,
+    scores: Scores,
+    free: list[ChannelGroup],
+    allowed: Mapping[str, NDArray[np.int64]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Index of the group of each unit that is added to the least widths, best first, int64 (units,); and how many of
+    them every plan has, int64 (steps + 1,): units that make a step come together.
+    """
+    importance, owner, units = [], [], []
     for group in free:
         place = graph.index[group.id]
         values = scores.by_group[group.id].astype(np.float64)
         if not scores.comparable:
             mean = np.abs(values).mean()
             values = values / mean if mean > 0 else values
-        rest = values[order_of(scores.by_group[group.id])][start[place] :]
-        importance.append(rest)
-        owner.append(np.full(len(rest), place))
+        ends = allowed[group.id]
+        added = np.diff(ends)
+        means = np.add.reduceat(values[order_of(scores.by_group[group.id])], ends[:-1]) / added
+        importance.append(
+            np.minimum.accumulate(means)
+        )  # equal scores: rounding must not swap a group's steps
+        owner.append(np.full(len(added), place))
+        units.append(added)
     if not free:
-        return np.zeros(0, dtype=np.int64)
-    return np.concatenate(owner)[np.argsort(-np.concatenate(importance), kind="stable")]
+        return np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    order = np.argsort(-np.concatenate(importance), kind="stable")
+    added = np.concatenate(units)[order]
+    return np.repeat(np.concatenate(owner)[order], added), np.concatenate([[0], np.cumsum(added)])
 
 
 def _uniform_steps(
-    graph: ChannelGraph, free: list[ChannelGroup], start: NDArray[np.int64]
+    graph: ChannelGraph,
+    free: list[ChannelGroup],
+    start: NDArray[np.int64],
+    allowed: Mapping[str, NDArray[np.int64]],
 ) -> NDArray[np.int64]:
     """Widths at every rate where some group's share, rounded down, gains a unit."""
     rates = np.unique(
@@ -198,7 +279,9 @@ def _uniform_steps(
     for group in free:
         place = graph.index[group.id]
         # rates are quotients of small whole numbers: the nudge undoes their rounding error
-        steps[:, place] = np.maximum(start[place], np.floor(rates * group.size + 1e-9).astype(np.int64))
+        shares = np.floor(rates * group.size + 1e-9)
+        below = np.searchsorted(allowed[group.id], shares, side="right") - 1
+        steps[:, place] = allowed[group.id][np.maximum(below, 0)]
     return steps
 
 
@@ -210,18 +293,24 @@ def allocate(
     allocation: str = "global",
     widths: Mapping[str, int] | None = None,
     minimum: int = 1,
+    multiple: int = 1,
 ) -> Plan:
     """The largest plan that costs at most `keep`, a share in (0, 1], of the dense network.
 
     `cost` is "macs" or "params" (of the whole network) or "channels" (of the prunable units). `widths` sets
     groups to widths by hand ({group: width}; 0 removes a block, see `removable`); the budget then shares what
-    is left among the others. 1 is the identity. Raises NotReachable, naming the minimum, when the budget is
-    too small, or where the image would not reach the outputs; BadInput for values out of range, UnknownName
-    for names that do not exist.
+    is left among the others. keep=1 is the identity.
+
+    With `multiple` (8 for phones, 32 for tensor cores) every group's width is a multiple of so many channels in all
+    its layers, or the whole group: 12 channels in multiples of 8 become 8 or stay, and what is narrower than the
+    multiple stays. The budget holds all the same, and a width in `widths` that is no multiple is refused.
+
+    Raises NotReachable, naming the minimum, when the budget is too small, or where the image would not reach the
+    outputs; BadInput for values out of range, UnknownName for names that do not exist.
     """
     if isinstance(keep, bool) or not isinstance(keep, int | float | np.number) or not 0 < keep <= 1:
         raise BadInput(f"keep must be a share above 0 and up to 1 (0.5 keeps half), not {keep!r}.")
-    return curve(graph, scores, cost, allocation, widths, minimum).plan(float(keep))
+    return curve(graph, scores, cost, allocation, widths, minimum, multiple).plan(float(keep))
 
 
 def by_hand(graph: ChannelGraph, request: Request) -> bool:

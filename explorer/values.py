@@ -185,6 +185,27 @@ class ChannelGraph:
         """Dense width of every group, int64 (groups,)."""
         return np.array([group.size for group in self.groups], dtype=np.int64)
 
+    @cached_property
+    def _unit_channels(self) -> tuple[frozenset[int], ...]:
+        """Channels of one unit in the layers that write or read it, for every group, each number once."""
+        found: list[set[int]] = [set() for _ in self.groups]
+        for layer in self.layers:
+            for units in (layer.in_units, layer.out_units):
+                owners = units[units[:, 0] >= 0, 0]
+                for place, channels in zip(*np.unique(owners, return_counts=True), strict=True):
+                    found[place].add(max(1, int(channels) // self.groups[place].size))
+        return tuple(map(frozenset, found))
+
+    def steps(self, multiple: int) -> tuple[int, ...]:
+        """The fewest units of every group that are a multiple of `multiple` channels in all layers that write or
+        read it, at most its size; a unit can be several channels (grouped convolutions, group norm).
+        """
+        fewest = (
+            math.lcm(*(multiple // math.gcd(multiple, channels) for channels in each or (1,)))
+            for each in self._unit_channels
+        )
+        return tuple(min(group.size, units) for group, units in zip(self.groups, fewest, strict=True))
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -409,7 +430,8 @@ class Request:
     `keep` is the share of `cost` kept at most, over the groups that `widths` does not pin; those have at least
     `minimum` units. `widths` and `stay` are pairs (group id, width): pinned groups, and groups that stand at a
     width because another one was set by hand (empty: they follow `keep`). `locked` are pinned groups that no
-    drag moves. `hold`: when a group is set by hand, the others make room, so that `keep` still holds.
+    drag moves. `hold`: when a group is set by hand, the others make room, so that `keep` still holds. Widths are
+    multiples of `multiple` channels, or whole.
     """
 
     criterion: str = "taylor"
@@ -423,6 +445,7 @@ class Request:
     locked: tuple[str, ...] = ()
     hold: bool = False
     minimum: int = 1
+    multiple: int = 1
 
 
 def full_plan(graph: ChannelGraph) -> Plan:

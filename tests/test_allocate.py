@@ -4,12 +4,14 @@ import re
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 import explorer
-from explorer.allocate import ALLOCATIONS, curve, order_of
+from explorer.allocate import ALLOCATIONS, allowed_widths, curve, in_multiples, order_of
 from explorer.costs import COSTS, totals, widths_of
 from explorer.values import ChannelGraph, Plan, Scores, full_plan
 from tests.networks import BUNDLED, IMAGE, examples, graph_of, seeds
@@ -238,3 +240,120 @@ def test_arguments_of_the_wrong_kind_are_refused() -> None:
         explorer.allocate("resnet20", HAND, 0.5)  # type: ignore[arg-type]
     with pytest.raises(explorer.BadInput, match="score"):
         explorer.allocate(two_layers(), {"0": [1]}, 0.5)  # type: ignore[arg-type]
+
+
+def channel_counts(net: nn.Module) -> list[int]:
+    """Output channels of every convolution."""
+    return [module.out_channels for module in net.modules() if isinstance(module, nn.Conv2d)]
+
+
+@examples(40)
+@given(
+    name=st.sampled_from(BUNDLED), seed=seeds, keep=st.floats(0.05, 1), cost=st.sampled_from(sorted(COSTS)),
+    allocation=st.sampled_from(sorted(ALLOCATIONS)), multiple=st.sampled_from([1, 2, 3, 4, 8, 16, 32]),
+    minimum=st.integers(1, 9),
+)  # fmt: skip
+def test_widths_in_multiples_stay_within_the_budget_or_are_refused_where_none_fits(
+    name: str, seed: int, keep: float, cost: str, allocation: str, multiple: int, minimum: int
+) -> None:
+    graph = graph_of(name)
+    least = widths_of(graph, None)
+    for group in graph.prunable:  # in these networks a unit is one channel
+        size = group.size
+        fit = [w for w in range(1, size + 1) if (w % multiple == 0 or w == size) and w >= min(minimum, size)]
+        least[graph.index[group.id]] = fit[0]
+    budget = keep * spent(graph, None, cost) * ROUNDING
+    options = {"cost": cost, "allocation": allocation, "minimum": minimum, "multiple": multiple}
+    if totals(graph, least, cost) > budget:
+        with pytest.raises(
+            explorer.NotReachable, match=f"in multiples of {multiple} channels" if multiple > 1 else "widths"
+        ):
+            explorer.allocate(graph, random_scores(graph, seed), keep, **options)
+        return
+    plan = explorer.allocate(graph, random_scores(graph, seed), keep, **options)
+    assert spent(graph, plan, cost) <= budget
+    for group in graph.prunable:
+        width = plan.widths[group.id]
+        assert width >= min(minimum, group.size)
+        assert width % multiple == 0 or width == group.size
+
+
+@allocations
+def test_keeping_everything_in_multiples_is_the_identity(allocation: str) -> None:
+    graph = graph_of("mobilenetv2")
+    scores = random_scores(graph, 6)
+    assert explorer.allocate(graph, scores, 1, allocation=allocation, multiple=32) == full_plan(graph)
+    line = curve(graph, scores, allocation=allocation, multiple=8)
+    widths = np.array([line.widths_at(step) for step in range(line.steps)])
+    assert (np.diff(widths, axis=0) >= 0).all()
+
+
+def test_a_shrunk_residual_network_has_multiples_of_8_in_every_convolution() -> None:
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(num_classes=10).eval()
+    graph = explorer.trace(model, torch.zeros(1, 3, 64, 64))
+    for allocation in ALLOCATIONS:
+        plan = explorer.allocate(graph, random_scores(graph, 7), 0.43, allocation=allocation, multiple=8)
+        counts = channel_counts(explorer.shrink(model, graph, plan))
+        assert all(count % 8 == 0 for count in counts)
+        assert counts != channel_counts(model)
+        assert spent(graph, plan, "macs") <= 0.43 * spent(graph, None, "macs")
+        loose = explorer.allocate(graph, random_scores(graph, 7), 0.43, allocation=allocation)
+        assert any(width % 8 for width in loose.widths.values()), "it is the multiple that does it"
+
+
+@pytest.mark.parametrize(
+    ("middle", "groups", "units", "steps"),
+    [
+        (nn.Identity(), 4, {"0": 8, "3": 6}, [2, 2]),  # a unit is a channel of each of four groups
+        (nn.GroupNorm(4, 32), 1, {"0": 4, "3": 24}, [1, 8]),  # eight channels, and one
+    ],
+)
+def test_units_of_several_channels_count_their_channels(
+    middle: nn.Module, groups: int, units: dict[str, int], steps: list[int]
+) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 1), middle, nn.ReLU(), nn.Conv2d(32, 24, 3, groups=groups), nn.Flatten(),
+        nn.Linear(24 * 36, 2),
+    )  # fmt: skip
+    graph = explorer.trace(model, IMAGE)
+    assert {group.id: group.size for group in graph.prunable} == units
+    assert [graph.steps(8)[graph.index[name]] for name in units] == steps
+    plan = explorer.allocate(graph, random_scores(graph, 8), 0.5, "params", multiple=8)
+    counts = channel_counts(explorer.shrink(model, graph, plan))
+    assert counts != [32, 24]
+    assert all(count % 8 == 0 for count in counts)
+
+
+def test_pinned_widths_in_multiples_are_kept_or_refused() -> None:
+    graph, scores = graph_of("vgg"), random_scores(graph_of("vgg"), 9)
+    pins = {"stage1.0": 16}
+    plan = explorer.allocate(graph, scores, 0.4, widths=pins, multiple=16)
+    assert plan.widths["stage1.0"] == 16
+    words = r"Width 5 of stage1.0 is no multiple of 8 channels. Pass 8 \(it goes in steps of 8 up to 32\)"
+    with pytest.raises(explorer.BadInput, match=words):
+        explorer.allocate(graph, scores, 0.4, widths={"stage1.0": 5}, multiple=8)
+
+
+def test_widths_found_otherwise_are_brought_to_multiples_below_a_cost() -> None:
+    graph = two_layers()
+    allowed = allowed_widths(graph, 2)
+    assert {name: each.tolist() for name, each in allowed.items()} == {"0": [2, 4], "2": [2, 3]}
+    assert in_multiples(graph, {"0": 3, "2": 3}, allowed, 7, "channels") == {"0": 2, "2": 3}
+    assert in_multiples(graph, {"0": 4, "2": 3}, allowed, 6, "channels") == {"0": 4, "2": 2}
+    assert in_multiples(graph, {"0": 4, "2": 3}, {"0": allowed["0"]}, 6, "channels") == {"0": 2, "2": 3}
+    with pytest.raises(explorer.NotReachable, match="cost 4 channels at least, more than 3"):
+        in_multiples(graph, {"0": 1, "2": 1}, allowed, 3, "channels")
+
+
+@pytest.mark.parametrize("multiple", [0, -8, 8.0, 1.5, True, "8", None])
+def test_a_multiple_that_is_no_number_of_channels_is_refused(multiple: object) -> None:
+    with pytest.raises(explorer.BadInput, match="multiple, a number of channels, must be a whole number"):
+        explorer.allocate(two_layers(), HAND, 0.5, multiple=multiple)  # type: ignore[arg-type]
+
+
+def test_a_multiple_beyond_all_sizes_leaves_the_dense_network_only() -> None:
+    graph = two_layers()
+    assert explorer.allocate(graph, HAND, 1, multiple=10**30) == full_plan(graph)
+    with pytest.raises(explorer.NotReachable, match="lower the multiple"):
+        explorer.allocate(graph, HAND, 0.9, multiple=10**30)

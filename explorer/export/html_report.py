@@ -151,6 +151,8 @@ def _asked(request: Request) -> str:
     said += [f"{group} = {width}" for group, width in request.widths]
     if request.minimum > 1:
         said.append(f"minimum {request.minimum}")
+    if request.multiple > 1:
+        said.append(f"multiples of {request.multiple}")
     if request.seed:
         said.append(f"seed {request.seed}")
     return ", ".join(said)

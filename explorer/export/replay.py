@@ -169,6 +169,8 @@ def _cut(graph: ChannelGraph, request: Request) -> dict[str, object]:
         chosen["widths"] = dict(request.widths)
     if request.minimum > 1:
         chosen["minimum"] = request.minimum
+    if request.multiple > 1:
+        chosen["multiple"] = request.multiple
     return chosen
 
 

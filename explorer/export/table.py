@@ -49,6 +49,8 @@ def request_text(request: Request) -> str:
         said.append(f"Pinned: {', '.join(f'{group} {width}' for group, width in request.widths)}")
     if request.minimum > 1:
         said.append(f"At least {request.minimum} channels per group")
+    if request.multiple > 1:
+        said.append(f"Widths in multiples of {request.multiple} channels, or whole")
     said.append(f"Rank channels by: {CRITERIA[request.criterion].label}")
     if not request.stay:
         said.append(f"Share the cut: {ALLOCATIONS[request.allocation]}")

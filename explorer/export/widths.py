@@ -90,6 +90,7 @@ def document(network: Network, graph: ChannelGraph, plan: Plan, report: Report) 
             "widths": dict(request.widths),
             "stay": dict(request.stay),
             "minimum": request.minimum,
+            "multiple": request.multiple,
             "seed": request.seed,
         },
         "recovery": {

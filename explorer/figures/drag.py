@@ -14,6 +14,14 @@ from explorer.figures.view import View
 
 REACH = 12  # pixels from a handle in which it is caught
 BEYOND = 14  # pixels left of the bars' start that ask for width 0
+# JavaScript: `snapped(width, step, size)` is the width next to a place between widths that a group goes to: whole
+# steps or its size, as `allocate.nearest_width` has it.
+SNAP = """
+const snapped = (width, step, size) => {
+  const below = Math.min(Math.max(Math.round(width / step), 1) * step, size)
+  return size - width < Math.abs(width - below) ? size : below
+}
+"""
 
 
 def make_draggable(chart: figure, view: View, scale: float) -> tuple[ColumnDataSource, ColumnDataSource]:
@@ -28,7 +36,7 @@ def make_draggable(chart: figure, view: View, scale: float) -> tuple[ColumnDataS
     hover = chart.select_one(HoverTool)
     pixels = {"reach": REACH * scale, "beyond": BEYOND * scale}
     args = {"chart": chart, "hover": hover, "ask": ask, "answer": answer, **drawn, **pixels}
-    script = CustomJS(args=args, code=_DRAG)
+    script = CustomJS(args=args, code=SNAP + _DRAG)
     chart.js_on_change("inner_width", script)
     for source in (*drawn.values(), answer):
         source.js_on_change("data", script)
@@ -59,20 +67,20 @@ export default ({chart, hover, ask, answer, rows, bands, folds, handles, reach, 
     }
     if (best == null) return null
     const handle = {sx: scale().compute(x[best])}
-    for (const name of ["group", "groups", "sizes", "base", "step", "unit", "fold", "layer"]) {
+    for (const name of ["group", "groups", "sizes", "snaps", "base", "step", "unit", "fold", "layer"]) {
       handle[name] = handles.data[name][best]
     }
     return handle
   }
 
   // Widths of all groups of the handle when its end is at that pixel.
-  const wanted = ({group, sizes, base, step, unit}, sx) => {
+  const wanted = ({group, sizes, snaps, base, step, unit}, sx) => {
     if (group !== "" && sx < scale().compute(0) - beyond) return [0]
     const at = scale().invert(sx) / unit
     const share = Math.min(Math.max(at, 0), 1)
-    return sizes.map((size) => {
+    return sizes.map((size, i) => {
       const width = group === "" ? share * size : (at - base) / step
-      return Math.min(Math.max(Math.round(width), 1), size)
+      return snapped(width, snaps[i], size)
     })
   }
 

@@ -12,7 +12,8 @@ from explorer.values import Bools, Plan
 class Shown:
     """What the bars show. `layer` and `selection` are the selected layer's name and its group's id; `macs` and
     `dense_macs` are per layer, in the graph's order, or empty; `lost` are points of accuracy per group;
-    `removable` are the groups that may go whole. `instances` are the channels that one or two picked images keep,
+    `removable` are the groups that may go whole; `snaps` are the units that a group's width goes in.
+    `instances` are the channels that one or two picked images keep,
     one mask for each image, by layer: such a layer shows these and not the plan. They are no part of equality."""
 
     plan: Plan
@@ -25,6 +26,7 @@ class Shown:
     dense_macs: tuple[int, ...] = ()
     lost: Mapping[str, float] = field(default_factory=dict)
     removable: Collection[str] = ()
+    snaps: Mapping[str, int] = field(default_factory=dict)
     instances: Mapping[str, tuple[Bools, ...]] = field(default_factory=dict, compare=False)
 
     def share(self, group: str) -> float:

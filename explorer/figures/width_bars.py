@@ -224,6 +224,7 @@ def _row_handle(layout: Layout, row: Row, shown: Shown) -> dict[str, object]:
         "layer": row.name,
         "groups": [row.group],
         "sizes": [len(shown.plan.keep[row.group])],
+        "snaps": [shown.snaps.get(row.group, 1)],
         "base": count - shown.plan.widths[row.group] * row.step,
         "step": row.step,
         "unit": layout.length(1, row.size),
@@ -246,6 +247,7 @@ def _fold_handle(layout: Layout, section: Section, shown: Shown, free: list[str]
         "layer": "",
         "groups": free,
         "sizes": [len(shown.plan.keep[group]) for group in free],
+        "snaps": [shown.snaps.get(group, 1) for group in free],
         "base": 0,
         "step": 1,
         "unit": whole,
@@ -290,7 +292,21 @@ def _scale(layout: Layout, shown: Shown, strings: Strings) -> dict[str, object]:
 
 
 _ROW = ("bottom", "top", "middle", "group", "base", "step", "unit", "kept", "chosen", "fixed", "dense")
-_HANDLE = ("low", "high", "y", "height", "x", "kept", "chosen", "group", "groups", "sizes", "base", "step")
+_HANDLE = (
+    "low",
+    "high",
+    "y",
+    "height",
+    "x",
+    "kept",
+    "chosen",
+    "group",
+    "groups",
+    "sizes",
+    "snaps",
+    "base",
+    "step",
+)
 TABLES = {
     "margins": ("left", "right"),
     "rows": (

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.allocate import curve
+from explorer.allocate import allowed_widths, curve, in_multiples
 from explorer.chains import Chain, draws
 from explorer.costs import totals
 from explorer.errors import BadInput, NotReachable, require_name, require_whole
@@ -51,17 +51,26 @@ def reachable(graph: ChannelGraph, chains: Sequence[Chain], kind: str) -> float:
 
 
 def expected_structure(
-    graph: ChannelGraph, chains: Sequence[Chain], target: float, kind: str = "macs"
+    graph: ChannelGraph, chains: Sequence[Chain], target: float, kind: str = "macs", multiple: int = 1
 ) -> dict[str, int]:
     """Expected sampling: {group: E[width] rounded}, then repaired to `target`, a share of the dense cost.
 
     As in the released code widths are no multiples of the chain's step. Rounding can leave the budget by some
-    per cent; `repaired` closes that. Raises NotReachable below the least widths.
+    per cent; `repaired` closes that. With `multiple` they are multiples of so many channels, or whole, and never
+    above the target (`allocate.in_multiples`). Raises NotReachable below the least widths.
     """
     _check(graph, chains, target, kind)
+    allowed = allowed_widths(graph, multiple)
     rounded = np.array([round(chain.expected - 1e-4) for chain in chains], dtype=np.int64)
-    found = repaired(graph, chains, rounded, target * float(totals(graph, graph.sizes, kind)), kind)
-    return _named(chains, found)
+    cost = target * float(totals(graph, graph.sizes, kind))
+    found = _named(chains, repaired(graph, chains, rounded, cost, kind))
+    if multiple == 1:
+        return found
+    fit = {}
+    for chain in chains:
+        widths = allowed[chain.group]
+        fit[chain.group] = widths[widths >= chain.least]
+    return in_multiples(graph, found, fit, cost, kind)
 
 
 def repaired(

@@ -118,6 +118,7 @@ class Bars(VBox):
             dense_macs=session.dense_cost.layer_macs,
             lost={} if self._lost_hidden else session.sensitivity or {},
             removable=self._removable,
+            snaps=dict(zip(session.graph.index, session.graph.steps(session.request.multiple), strict=True)),
             instances=self._picked_masks(),
         )
 

@@ -88,7 +88,7 @@ class LayerPane(VBox):
         own = self.chart, lower.below, lower.channel, lower.image
         return (
             (self.layer, self._choose),
-            (self.width, lambda width: session.drag({self._prunable.id: width})),
+            (self.width, self._set_width),
             (self.pin, lambda on: session.pin(self._prunable.id, on)),
             (self.lock, lambda on: session.lock(self._prunable.id, on)),
             *((widget, lambda _value: self.binding.refresh()) for widget in own),
@@ -135,7 +135,8 @@ class LayerPane(VBox):
                 update(self._importance, tables)
             else:  # the browser draws the rest of a drag itself, ahead of us
                 update(self._importance, {"labels": tables["labels"]})
-            here = {"group": [group.id], "size": [size]} if size and group else {"group": [], "size": []}
+            row = {"group": group.id, "size": size, "snap": self._snaps(group)} if size and group else {}
+            here = {name: [row[name]] if row else [] for name in self._drag.target.data}
             if self._drag.target.data != here:
                 self._drag.target.data = here
         self.caption.value = self._ranking(shown)
@@ -153,7 +154,8 @@ class LayerPane(VBox):
         # Nobody steps from 1 to a removed block: that is the button's.
         self.width.min, self.width.max = 0, max(self.width.value, size)
         self.width.value = width
-        self.width.min, self.width.max = min(width, 1), size
+        self.width.step = self._snaps(group)  # the browser counts steps from the least width
+        self.width.min, self.width.max = min(width, self.width.step), size
         self.width.disabled = not width
         by_hand = dict(request.widths).get(group.id)
         visible(self.removal, self._is_removable(group) and (width > 0 or by_hand == 0))
@@ -165,6 +167,15 @@ class LayerPane(VBox):
         self.size.value = f'<div class="pe-line">{of}{moves if tied > 1 else ""}</div>'
         self.pin.value = group.id in dict(request.widths)
         self.lock.value = group.id in request.locked
+
+    def _set_width(self, width: int) -> None:
+        self._session.drag({self._prunable.id: width})
+        self.binding.refresh()  # what came of it may be the width that was there, and the field shows another
+
+    def _snaps(self, group: ChannelGroup) -> int:
+        """The units that the group's width goes in."""
+        graph = self._session.graph
+        return graph.steps(self._session.request.multiple)[graph.index[group.id]]
 
     def _is_removable(self, group: ChannelGroup) -> bool:
         if self._staying is None:

@@ -7,6 +7,7 @@ from bokeh.models import ColumnDataSource, CustomJS
 from bokeh.plotting import figure
 
 from explorer.figures import importance, lens
+from explorer.figures.drag import SNAP
 from explorer.figures.view import View
 
 PAN = ("panstart", "pan", "panend")
@@ -28,7 +29,7 @@ class Gestures:
         moved: Callable[[int, str, int, bool], None],
         hovered: Callable[[int], None],
     ) -> None:
-        self.target = ColumnDataSource({"group": [], "size": []}, name="layer-target")
+        self.target = ColumnDataSource({"group": [], "size": [], "snap": []}, name="layer-target")
         sent = ColumnDataSource({"gesture": [], "group": [], "width": [], "ended": []}, name="layer-drag")
         pointed = ColumnDataSource({"channel": []}, name="layer-hover")
         self.heard = ((sent, "data"), (pointed, "data"))
@@ -63,6 +64,7 @@ def _on(chart: figure, events: tuple[str, ...], script: CustomJS) -> None:
 _DRAG = f"""
 {importance.ECHO}
 {lens.ECHO}
+{SNAP}
 export default ({{kind, target, bar, bars, threshold, scale, sent}}, event) => {{
   if (target.data.group.length == 0) return
   if (kind == "threshold" && threshold.data.x.length == 0) return
@@ -75,8 +77,7 @@ export default ({{kind, target, bar, bars, threshold, scale, sent}}, event) => {
     if (gesture.width == 0) return
   }} else {{
     const size = target.data.size[0]
-    const width = kind == "threshold" ? widthAt(scale, event.x)
-      : Math.max(1, Math.min(size, Math.round(event.x * size)))
+    const width = snapped(kind == "threshold" ? widthAt(scale, event.x) : event.x * size, target.data.snap[0], size)
     if (width == gesture.width) return
     gesture.width = width
     lensTo(bar, width)

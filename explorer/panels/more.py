@@ -15,6 +15,8 @@ from explorer.values import Cost, Latency
 if TYPE_CHECKING:
     from explorer.session import Session
 
+MULTIPLES = (1, 2, 4, 8, 16, 32)  # channels: phones like 8, tensor cores 32
+
 
 class More(Popover):
     """`allocations` maps names to the words that people see."""
@@ -31,13 +33,16 @@ class More(Popover):
         self.minimum = BoundedIntText(
             value=1, min=1, max=widest, description=strings("minimum"), tooltip=strings("minimum_help")
         ).add_class("pe-minimum")
+        self.multiple = Dropdown(
+            options=MULTIPLES, description=strings("multiple"), tooltip=strings("multiple_help")
+        ).add_class("pe-multiple")
         self.hold = Checkbox(description=strings("hold"), tooltip=strings("hold_help"), indent=False)
         self.hold.add_class("pe-hold")
         budget = HTML("<h4>" + escape(strings("more_budget")) + "</h4>")
         super().__init__(
             strings("more"),
             strings("more_help"),
-            [self.costs, budget, self.share, self.minimum, self.hold],
+            [self.costs, budget, self.share, self.minimum, self.multiple, self.hold],
         )
         self.add_class("pe-more")
         binding = Binding(session)
@@ -45,12 +50,15 @@ class More(Popover):
         binding.render(self._render_request, "request")
         binding.gesture(self.share, "value", lambda name: session.propose(allocation=name))
         binding.gesture(self.minimum, "value", lambda width: session.propose(minimum=width))
+        binding.gesture(self.multiple, "value", lambda channels: session.propose(multiple=channels))
         binding.gesture(self.hold, "value", lambda on: session.propose(hold=on))
 
     def _render_request(self) -> None:
         request = self._session.request
         self.share.value, self.minimum.value = request.allocation, request.minimum
-        self.hold.value = request.hold
+        if request.multiple not in self.multiple.options:  # any can be asked for in Python
+            self.multiple.options = tuple(sorted((*MULTIPLES, request.multiple)))
+        self.multiple.value, self.hold.value = request.multiple, request.hold
 
     def _render_costs(self) -> None:
         session = self._session

@@ -7,8 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from explorer.allocate import ALLOCATIONS, Curve, by_hand, curve, plan_widths
+from explorer.allocate import (
+    ALLOCATIONS,
+    Curve,
+    allowed_widths,
+    by_hand,
+    curve,
+    in_multiples,
+    nearest_width,
+    plan_widths,
+)
 from explorer.costs import COSTS, cost, totals, widths_of
 from explorer.criteria import CRITERIA, score
 from explorer.errors import BadInput, UnknownName, require_name, require_whole
@@ -19,7 +29,8 @@ from explorer.values import ChannelGraph, Cost, Plan, Recovery, Request, Scores,
 from explorer.zoo import Network
 
 CURVES = 32  # rankings under one set of pins that are remembered
-MANUAL = {"keep", "widths", "stay", "allocation", "minimum"}  # what a change of sets all unpinned widths anew
+# what a change of sets all unpinned widths anew
+MANUAL = {"keep", "widths", "stay", "allocation", "minimum", "multiple"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +72,9 @@ class Choices:
         if set(changes) & MANUAL and "stay" not in changes:
             asked = replace(asked, stay=())
         asked = replace(asked, widths=_with_locked(before, asked))
+        require_whole("multiple, a number of channels,", asked.multiple, 1)
+        if asked.multiple != before.multiple:
+            asked = replace(asked, widths=self._pins_in_multiples(asked))
         for kind, name, known in (
             ("criterion", asked.criterion, CRITERIA),
             ("allocation", asked.allocation, ALLOCATIONS),
@@ -90,13 +104,16 @@ class Choices:
         """The request after groups were set to widths by hand, which pins them, and what stopped a drag short.
 
         The others stay as they are in `plan`; with `hold` they make room instead, at the budget as it is, and
-        one group goes no farther than they can. Raises BadInput for unknown or locked groups and widths out
-        of range, NotReachable for a group that cannot be removed.
+        one group goes no farther than they can. Each comes to the nearest of the multiples that are asked for.
+        Raises BadInput for unknown or locked groups and widths out of range, NotReachable for a group that cannot
+        be removed.
         """
         for name in widths:
             self._graph.group(name)
             if name in asked.locked:
                 raise BadInput(f"The width of {name} is locked. Unlock it to move it.")
+        allowed = allowed_widths(self._graph, asked.multiple)
+        widths = {name: _fitting(allowed.get(name), width) for name, width in widths.items()}
         pins = {**dict(asked.widths), **widths}
         gone = without_unread(self._graph, [name for name, width in pins.items() if width == 0])
         if lost := sorted(gone & set(asked.locked)):
@@ -111,16 +128,18 @@ class Choices:
         def set_to(width: int) -> Request:
             return self.checked(asked, {"widths": {**pins, name: width}})
 
-        wider = range(plan.widths[name] + 1, widths[name])  # what is there now can be paid for
-        steps = bisect_right(wider, asked.keep, key=lambda width: self._curve(set_to(width)).lowest)
-        width = plan.widths[name] + steps
+        now = plan.widths[name]  # what is there now can be paid for
+        wider = [now, *(width for width in allowed[name].tolist() if now < width < widths[name])]
+        steps = bisect_right(wider, asked.keep, lo=1, key=lambda width: self._curve(set_to(width)).lowest)
+        width = wider[steps - 1]
         return set_to(width), Message.of("status_hold_stops", name=name, width=width)
 
     def with_widths(self, asked: Request, plan: Plan, widths: Mapping[str, int]) -> Request:
         """The request after groups were given widths, which pins none; pinned ones get theirs as a pin.
 
         Widths are clipped to what a group can have: its size, and at least the request's minimum. Locked groups
-        stay, as do all that are not named. Raises BadInput for unknown groups and what is no whole number.
+        stay, as do all that are not named. Where multiples are asked for, they cost no more than the widths given.
+        Raises BadInput for unknown groups and what is no whole number, NotReachable where no multiples cost as little.
         """
         pins, new = dict(asked.widths), dict[str, int]()
         for name, width in widths.items():
@@ -129,6 +148,11 @@ class Choices:
             if name not in asked.locked:
                 size = self._graph.group(name).size
                 new[name] = min(size, max(asked.minimum, int(width)))
+        if asked.multiple > 1:
+            allowed = allowed_widths(self._graph, asked.multiple, asked.minimum)
+            given = {**plan.widths, **new}
+            found = in_multiples(self._graph, given, {name: allowed[name] for name in new}, cost=asked.cost)
+            new = {name: found[name] for name in new}
         pins.update((name, width) for name, width in new.items() if name in pins)
         stay = self._others(asked, plan, pins)
         stay.update((name, width) for name, width in new.items() if name not in pins)
@@ -178,6 +202,8 @@ class Choices:
             Message.of("status_keep_pins", pins=pins)
             if pins
             else Message.of("status_keep_minimum", minimum=asked.minimum)
+            if asked.multiple == 1
+            else Message.of("status_keep_multiple", minimum=asked.minimum, multiple=asked.multiple)
         )
         return stop, Message.of(key, share=f"{100 * stop:.1f}", why=why)
 
@@ -221,15 +247,33 @@ class Choices:
 
     def _curve(self, asked: Request) -> Curve:
         scores = self.scored(asked)
-        key = asked.criterion, asked.seed, asked.cost, asked.allocation, asked.widths, asked.minimum
+        least = asked.minimum, asked.multiple
+        key = asked.criterion, asked.seed, asked.cost, asked.allocation, asked.widths, *least
         with self._known:
             if key not in self._curves:
                 while len(self._curves) >= CURVES:
                     self._curves.pop(next(iter(self._curves)))
                 self._curves[key] = curve(
-                    self._graph, scores, asked.cost, asked.allocation, dict(asked.widths), asked.minimum
+                    self._graph, scores, asked.cost, asked.allocation, dict(asked.widths), *least
                 )
             return self._curves[key]
+
+    def _pins_in_multiples(self, asked: Request) -> tuple[tuple[str, int], ...]:
+        """The pins, each at the widest multiple up to its width, or the least. Raises BadInput where a locked group
+        would move.
+        """
+        allowed, pins = allowed_widths(self._graph, asked.multiple), []
+        for name, width in asked.widths:
+            each = allowed.get(name)
+            if each is not None and isinstance(width, int) and width not in (0, *each):
+                if name in asked.locked:
+                    raise BadInput(
+                        f"The width of {name} is locked at {width}, which is no multiple of {asked.multiple} channels. "
+                        "Unlock it, or choose another multiple."
+                    )
+                width = int(each[max(0, int(np.searchsorted(each, width)) - 1)])
+            pins.append((name, width))
+        return tuple(pins)
 
     def _others(self, asked: Request, plan: Plan, pins: Mapping[str, int]) -> dict[str, int]:
         """The widths of all groups that are not pinned.
@@ -247,6 +291,14 @@ class Choices:
         group = self._graph.group(name)
         if not group.prunable:
             raise BadInput(f"The width of {name} cannot be pinned: {group.reason}.")
+
+
+def _fitting(allowed: NDArray[np.int64] | None, width: int) -> int:
+    """The allowed width next to it; what is out of range or no width at all is left for the checks."""
+    whole = isinstance(width, int | np.integer) and not isinstance(width, bool)
+    if allowed is None or not whole or not 1 <= width <= allowed[-1]:
+        return width
+    return nearest_width(allowed, width)
 
 
 def _with_locked(before: Request, asked: Request) -> tuple[tuple[str, int], ...]:

@@ -89,6 +89,8 @@ TABLE = {
     "allocation_uniform": "uniformly",
     "minimum": "Minimum width",
     "minimum_help": "No layer is narrowed below this many channels",
+    "multiple": "Widths in multiples of",
+    "multiple_help": "Layers have multiples of this many channels, or stay whole: 8 suits phones, 32 tensor cores",
     "hold": "Hold budget",
     "hold_help": "When you drag a bar, the layers that are not pinned make room, so that the budget holds",
     # the budget and what follows a cut
@@ -349,6 +351,7 @@ TABLE = {
     "status_keep_high": "Keep stops at {share} %: {why}",
     "status_keep_pins": "these groups are pinned: {pins}",
     "status_keep_minimum": "every group is at its minimum width of {minimum}",
+    "status_keep_multiple": "every group is at its least width of at least {minimum} in multiples of {multiple}",
     "status_hold_stops": "{name} stops at {width}: with Hold budget the others can give no more",
     "status_removed": "{name} is removed: what leads past it remains",
     "status_dragged_least": "{name} {before} → 1 · drag farther left to remove it whole",

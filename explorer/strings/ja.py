@@ -89,6 +89,8 @@ TABLE: dict[str, str] = {
     "allocation_uniform": "全層一様に",
     "minimum": "最小幅",
     "minimum_help": "どの層もこのチャネル数より狭くしません",
+    "multiple": "幅の単位",
+    "multiple_help": "層の幅はこの数の倍数か元のままです。スマートフォンには8、テンソルコアには32が適します",
     "hold": "予算を維持",
     "hold_help": "棒をドラッグすると、ピン留めされていない層が調整され、予算が保たれます",
     # the budget and what follows a cut
@@ -346,6 +348,7 @@ TABLE: dict[str, str] = {
     "status_keep_high": "保持率は{share} %で止まります: {why}",
     "status_keep_pins": "ピン留めされたグループ: {pins}",
     "status_keep_minimum": "すべてのグループが最小幅{minimum}に達しています",
+    "status_keep_multiple": "すべてのグループが、最小幅{minimum}以上で{multiple}の倍数となる最小の幅に達しています",
     "status_hold_stops": "{name} は {width} で止まります: 予算を維持すると他の層はこれ以上減らせません",
     "status_removed": "{name} を除去しました（迂回する経路は残ります）",
     "status_dragged_least": "{name} {before} → 1 · さらに左へドラッグするとブロックごと除去",

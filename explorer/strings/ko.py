@@ -89,6 +89,8 @@ TABLE = {
     "allocation_uniform": "균등",
     "minimum": "최소 너비",
     "minimum_help": "어떤 레이어도 채널이 이 수보다 적어지지 않습니다",
+    "multiple": "너비의 배수 단위",
+    "multiple_help": "레이어 너비는 이 수의 배수이거나 원래 그대로입니다. 휴대폰에는 8, 텐서 코어에는 32가 알맞습니다",
     "hold": "예산 유지",
     "hold_help": "막대를 끌면 고정되지 않은 레이어가 그만큼 조정되어 예산이 지켜집니다",
     # the budget and what follows a cut
@@ -348,6 +350,7 @@ TABLE = {
     "status_keep_high": "‘유지’의 상한 {share} %: {why}",
     "status_keep_pins": "고정된 그룹: {pins}",
     "status_keep_minimum": "모든 그룹이 최소 너비 {minimum}에 있습니다",
+    "status_keep_multiple": "모든 그룹이 최소 너비 {minimum} 이상이면서 {multiple}의 배수인 가장 작은 너비에 있습니다",
     "status_hold_stops": "{name}: {width}에서 멈춥니다. 예산 유지 상태에서 다른 그룹을 더 줄일 수 없습니다",
     "status_removed": "{name} 제거됨: 우회 경로는 남습니다",
     "status_dragged_least": "{name} {before} → 1 · 더 왼쪽으로 끌면 블록 전체 제거",

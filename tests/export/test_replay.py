@@ -91,6 +91,15 @@ def test_every_setting_reaches_the_plan(bench):
     assert run(replay_script(bench.network, bench.graph, request, plan, Recovery(), None))["plan"] == plan
 
 
+def test_widths_in_multiples_are_found_again(bench):
+    plan = explorer.allocate(bench.graph, bench.scores, 0.6, multiple=4)
+    assert plan != explorer.allocate(bench.graph, bench.scores, 0.6)
+    request = Request("l1", keep=0.6, recovery=Recovery(), multiple=4)
+    script = replay_script(bench.network, bench.graph, request, plan, Recovery(), None)
+    assert "multiple=4" in script
+    assert run(script)["plan"] == plan
+
+
 def test_all_groups_pinned_are_widths_by_hand(bench):
     widths = explorer.allocate(bench.graph, bench.scores, 0.5).widths
     plan = explorer.plan_widths(bench.graph, bench.scores, widths)

@@ -54,6 +54,21 @@ def test_the_expected_structure_meets_the_target(name: str, kind: str) -> None:
     assert sum(away) <= len(chains)  # rounding and a few units of repair, no new structure
 
 
+@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("kind", ["macs", "params"])
+def test_the_expected_structure_in_multiples_never_exceeds_the_target(name: str, kind: str) -> None:
+    graph = graph_of(name)
+    chains = random_chains(graph, 6)
+    least = min(1.0, reachable(graph, chains, kind) + 0.35)
+    widths = expected_structure(graph, chains, least, kind, multiple=4)
+    assert 0.8 * least <= share_of(graph, widths, kind) <= least
+    for chain in chains:
+        assert widths[chain.group] >= chain.least
+        assert widths[chain.group] % 4 == 0 or widths[chain.group] == chain.size
+    with pytest.raises(explorer.BadInput, match="multiple"):
+        expected_structure(graph, chains, least, kind, multiple=0)
+
+
 def test_a_repair_moves_the_unit_that_comes_nearest() -> None:
     """One convolution of 10 x 10 outputs: a channel of it costs 2,700 MACs and 4 of the head."""
     from tests.networks import IMAGE, Written, conv, pooled

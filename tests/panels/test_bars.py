@@ -110,6 +110,14 @@ def test_a_drag_sets_the_width_and_is_answered_in_one_patch_with_the_bars(sessio
     assert {"bars-rows", "bars-handles"} <= set(patch)
 
 
+def test_handles_go_in_the_multiples_that_are_asked_for(session):
+    panel = Bars(session, STRINGS)
+    session.propose(multiple=8)
+    assert set(map(tuple, column(panel, "handles", "snaps"))) >= {(8,)}
+    session.propose(multiple=1)
+    assert {snap for snaps in column(panel, "handles", "snaps") for snap in snaps} == {1}
+
+
 def test_a_refused_drag_is_said_and_the_bars_are_sent_again_though_nothing_changed(session, monkeypatch):
     panel = pane(session)
 

@@ -95,6 +95,18 @@ def test_the_number_field_drags_and_follows(session, pane):
     assert len(session.called) == 2  # no echo
 
 
+def test_the_number_field_steps_in_multiples_and_shows_what_became_of_another_number(
+    session, pane, monkeypatch
+):
+    assert (pane.width.min, pane.width.step) == (1, 1)
+    session.propose(multiple=8)
+    assert (pane.width.min, pane.width.step) == (8, 8)
+    assert column(pane, "layer-target", "snap") == [8]
+    monkeypatch.setattr(session, "drag", lambda widths: None)  # it comes to the width that was there
+    pane.width.value = 30
+    assert pane.width.value == 32
+
+
 def test_the_number_field_removes_nothing(session, pane):
     pane.width.value = 1
     pane.width.value = 0

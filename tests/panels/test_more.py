@@ -30,6 +30,15 @@ def test_the_minimum_goes_up_to_the_narrowest_group(session):
     assert panel.minimum.value == 8
 
 
+def test_widths_in_multiples_are_proposed_and_followed(session):
+    panel = More(session, STRINGS, ALLOCATIONS)
+    assert panel.multiple.options == (1, 2, 4, 8, 16, 32)
+    panel.multiple.value = 8
+    assert session.request.multiple == 8
+    session.propose(multiple=6)  # in Python any number can be asked for
+    assert (panel.multiple.value, panel.multiple.options) == (6, (1, 2, 4, 6, 8, 16, 32))
+
+
 def test_memory_file_and_latencies_are_shares_with_amounts(session):
     panel = More(session, STRINGS, ALLOCATIONS)
     session.propose(keep=0.25)

@@ -261,3 +261,66 @@ def test_a_layer_is_selected_from_the_start_and_by_name(session):
     assert (session.selection, session.layer) == ("0", "3.second")
     with pytest.raises(BadInput, match="no layer"):
         session.select("0", "nowhere")
+
+
+def test_widths_in_multiples_are_a_gesture_within_the_budget_and_undone(session):
+    session.propose(keep=0.7)
+    before = session.plan
+    session.propose(multiple=4)
+    assert all(width % 4 == 0 for width in session.plan.widths.values())
+    assert session.share <= session.request.keep <= 0.7
+    session.undo()
+    assert session.plan == before
+    assert session.request.multiple == 1
+    session.redo()
+    assert session.request.multiple == 4
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_a_drag_comes_to_the_nearest_multiple(session, hold):
+    session.propose(keep=0.6, multiple=4, hold=hold)
+    for asked, width in ((1, 4), (5, 4), (7, 8), (11, 12)):
+        session.drag({"2.first": asked})
+        assert session.plan.widths["2.first"] <= width if hold else session.plan.widths["2.first"] == width
+        assert all(each % 4 == 0 for each in session.plan.widths.values())
+        assert session.share <= 0.6 or not hold
+    for wrong, words in ((99, "out of range"), (True, "whole number"), (2.5, "whole number")):
+        with pytest.raises(BadInput, match=words):
+            session.drag({"2.first": wrong})
+
+
+def test_pins_go_down_to_the_multiple_and_locked_ones_refuse_it(session):
+    session.drag({"2.first": 7})
+    session.propose(multiple=4)
+    assert dict(session.request.widths) == {"2.first": 4}
+    session.propose(multiple=1)
+    session.drag({"2.first": 7})
+    session.lock("2.first")
+    with pytest.raises(BadInput, match="locked at 7, which is no multiple of 4 channels"):
+        session.propose(multiple=4)
+    assert session.request.multiple == 1
+
+
+@pytest.mark.parametrize("multiple", [0, True, 2.5, "8"])
+def test_what_is_no_multiple_is_refused(session, multiple):
+    with pytest.raises(BadInput, match="multiple"):
+        session.propose(multiple=multiple)
+
+
+def test_a_multiple_stops_keep_and_is_named(session):
+    session.propose(multiple=8)
+    session.move_keep(0.01)
+    assert session.request.keep == pytest.approx(session.reach[0])
+    assert session.status.key.startswith("status_keep_low")
+    assert "status_keep_multiple" in str(session.status)
+
+
+def test_widths_that_were_found_are_used_in_multiples_at_no_higher_cost(session):
+    found = {"0": 6, "2.first": 7, "3.first": 11}
+    session.use_widths(found)
+    loose = session.cost.macs
+    session.propose(multiple=4)
+    session.use_widths(found)
+    assert all(width % 4 == 0 for width in session.plan.widths.values())
+    assert session.cost.macs <= loose
+    assert session.custom

@@ -86,6 +86,19 @@ def test_a_drag_gives_the_width_under_the_pointer_and_is_undone_as_one(running):
     assert not running.kernel("Out[1].session.can_undo")
 
 
+def test_a_drag_in_multiples_snaps_in_the_browser_as_in_python(running):
+    group = own_group(running)
+    running.kernel("Out[1].session.propose(multiple=8)")
+    running.page.wait_for_function(f"() => ({FIND})('bars-handles').data.snaps.flat().includes(8)")
+    _x, _y, unit = handle(running, group)
+    for to, snapped in ((13, 16), (9, 8), (1, 8)):
+        drag(running, group, to * unit)
+        wait_answered(running, [snapped])
+        assert width(running, group) == snapped
+        assert handle(running, group)[0] == pytest.approx(snapped * unit)
+    wait_released(running)
+
+
 def test_a_drag_stops_at_one_channel_and_far_beyond_asks_to_remove_which_a_sum_refuses(running):
     group = sum_group(running)
     drag(running, group, 0)
