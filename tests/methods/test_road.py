@@ -163,13 +163,13 @@ class Scripted:
         self.of, self.breaks, self.unsound = of, breaks, unsound
         self.seconds, self.done, self.looks = 0.0, 0, 0
 
-    def planned(self, number: int) -> float:
-        return 1 if number < 4 else 3
+    def planned(self, done: int) -> float:
+        return done + 2 * max(0, done - 4)
 
     def step(self, number: int) -> Told:
         if number == self.breaks:
             raise BrokeDown("the loss is nan.")
-        self.seconds += self.planned(number) / 2
+        self.seconds += (self.planned(number + 1) - self.planned(number)) / 2
         self.done = number + 1
         return Told("search", {"full": 1.0}, 10)
 
@@ -326,3 +326,13 @@ def test_frozen_weights_leave_nothing_to_train() -> None:
     network = toy_network(model=Toy().requires_grad_(False))
     with pytest.raises(explorer.BadInput, match="requires_grad_"):
         events(network, graph_of(network), **QUICK)
+
+
+@pytest.mark.parametrize("method", ["dmcp", "manidp"])
+def test_however_many_epochs_a_training_begins_at_once(network: explorer.Network, method: str) -> None:
+    """Nothing is counted step by step beforehand: 10**15 epochs would take years of it."""
+    settings = {"epochs": 10**15, "batch": 16}
+    first, second = itertools.islice(events(network, graph_of(network), method, **settings), 2)
+    assert (first.step, second.step) == (0, 1)
+    assert second.seconds_left is not None
+    assert second.seconds_left > 10**9
