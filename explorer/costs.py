@@ -57,6 +57,17 @@ def cost_of_widths(graph: ChannelGraph, widths: NDArray[np.int64]) -> Cost:
     )
 
 
+def training_bytes(graph: ChannelGraph, batch: int) -> int:
+    """About the memory of a step of training: twice the activations of a batch, and four times the weights.
+
+    The backward pass needs what the forward computed, and makes gradients as large; beside the weights stand
+    gradients, momentum and a snapshot.
+    """
+    terms = graph.terms
+    live = _lengths(graph, graph.sizes)[terms.live_forms].prod(axis=-1) * terms.live_factor
+    return (2 * batch * int(live.sum()) + 4 * cost(graph).params) * FLOAT32
+
+
 def totals(graph: ChannelGraph, widths: NDArray[W], kind: str) -> NDArray[W]:
     """Total cost of one kind ("macs", "params" or "channels") for many widths at once.
 

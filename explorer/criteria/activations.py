@@ -11,7 +11,7 @@ from torch import Tensor
 
 from explorer.capture import input_statistic
 from explorer.criteria.subject import Subject
-from explorer.data.batches import split_evenly
+from explorer.data.batches import fitting, split_evenly
 
 BATCH = 128
 
@@ -35,7 +35,8 @@ class ActivationMean:
         images = subject.images
         assert images is not None
         rows = torch.arange(len(images))
-        inputs = (images.inputs(part) for part in split_evenly(rows, BATCH))
+        batch = fitting(subject.model, images.inputs(slice(0, 1)), BATCH)
+        inputs = (images.inputs(part) for part in split_evenly(rows, batch))
         means = input_statistic(subject.model, subject.graph, inputs, self.statistic)
         return {group: mean.float().numpy() for group, mean in means.items()}
 

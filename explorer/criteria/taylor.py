@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from explorer.capture import gate_gradients
 from explorer.criteria.subject import Subject
-from explorer.data.batches import split_evenly
+from explorer.data.batches import fitting, split_evenly
 
 BATCH = 64
 
@@ -37,10 +37,17 @@ class Taylor:
         assert subject.images is not None
         totals: dict[str, torch.Tensor] = {}
         parts = split_evenly(torch.arange(len(subject.images)), BATCH)
+        at_once = fitting(subject.model, subject.images.inputs(slice(0, 1)), BATCH, gradients=True)
         for rows in parts:
-            inputs = subject.images.inputs(rows)
-            labels = None if subject.images.labels is None else subject.images.labels[rows]
-            for group, gradient in gate_gradients(subject.model, subject.graph, inputs, labels).items():
-                squares = gradient.double().mean(dim=0).square()
+            # Gradients are an image's own, so that a batch may come in pieces that fit memory.
+            pieces = [_gradients(subject, piece) for piece in split_evenly(rows, at_once)]
+            for group in pieces[0]:
+                squares = torch.cat([piece[group] for piece in pieces]).double().mean(dim=0).square()
                 totals[group] = totals[group] + squares if group in totals else squares
         return {group: (total / len(parts)).float().numpy() for group, total in totals.items()}
+
+
+def _gradients(subject: Subject, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+    assert subject.images is not None
+    labels = None if subject.images.labels is None else subject.images.labels[rows]
+    return gate_gradients(subject.model, subject.graph, subject.images.inputs(rows), labels)

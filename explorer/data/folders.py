@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from explorer.data.images import Data, Images, identity
-from explorer.data.pictures import Crop, as_crop, as_pixels, channels_of
+from explorer.data.pictures import Crop, as_crop, as_pixels, channels_of, require_room
 from explorer.errors import BadInput, require_path, require_whole
+from explorer.memory import is_lack
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")  # others may start programs, such as Ghostscript
 SPLITS = {"train": "train", "val": "explore", "valid": "explore", "validation": "explore", "test": "final"}
 LIMIT = 2000
-MOST_BYTES = 4 * 1024**3  # of the pixels of one split
 MOST_BROKEN = 0.1  # share of the pictures that may be broken
 LISTED = 5  # names in a message
 SIZED = (
@@ -184,6 +184,9 @@ def _read(
     order = list(_interleaved(content.files, seed))
     wanted = min(limit, len(order))
     channels = (crop.channels if crop else None) or _channels(path for _name, path in order[:wanted])
+    room = f"{SIZED}, or with a smaller limit=."
+    if crop:  # before any is decoded: one picture alone may be too large
+        require_room(wanted, (channels, *crop.size), str(content.folder), room)
     pixels: Tensor | None = None
     labels: list[int] = []
     broken: list[Path] = []
@@ -195,7 +198,8 @@ def _read(
             broken.append(path)
             continue
         if pixels is None:
-            pixels = _room(content.folder, wanted, picture)
+            require_room(wanted, picture.shape, str(content.folder), room)
+            pixels = torch.empty((wanted, *picture.shape), dtype=torch.uint8)
         if picture.shape != pixels.shape[1:]:
             raise BadInput(
                 f"The pictures of {content.folder} differ in size: {path.name} is {_size(picture)}, the first "
@@ -225,29 +229,23 @@ def _interleaved(files: dict[str, list[Path]], seed: int) -> Iterator[tuple[str,
 
 
 def _opened(path: Path, use: Callable[[Any], Any]) -> Any:
-    """What `use` makes of the picture in a file; None if it cannot be read."""
+    """What `use` makes of the picture in a file; None if it cannot be read. Raises BadInput if memory runs out."""
     from PIL import Image
 
     try:
         with Image.open(path, formats=FORMATS) as picture:
             return use(picture)
-    except Exception:  # noqa: BLE001 (a decoder may raise anything)
+    except Exception as error:  # a decoder may raise anything
+        if is_lack(error):
+            raise BadInput(
+                f"Memory ran out while {path} was read; the picture may be sound. {SIZED}, or free memory first."
+            ) from error
         return None
 
 
 def _channels(paths: Iterator[Path]) -> Any:
     """1 if all pictures are grey, else 3; only their heads are read."""
     return max((_opened(path, channels_of) or 1 for path in paths), default=3)
-
-
-def _room(folder: Path, count: int, picture: Tensor) -> Tensor:
-    """For `count` images like the picture. Raises BadInput where that would be more than MOST_BYTES."""
-    if (needed := count * picture.numel()) > MOST_BYTES:
-        raise BadInput(
-            f"{count:,} pictures of {_size(picture)} from {folder} would take {needed / 1024**3:.1f} GiB of memory. "
-            f"{SIZED}, or with a smaller limit=."
-        )
-    return torch.empty((count, *picture.shape), dtype=torch.uint8)
 
 
 def _halves(images: Images) -> tuple[Images, Images]:

@@ -1,5 +1,6 @@
 """Pictures (PIL) of any size and mode become images of one shape, as torchvision's evaluation transforms do it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from explorer.errors import BadInput, require_name, require_whole
+from explorer.memory import GIB, available
 
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
 AROUND = 8 / 7  # the shorter side before the crop, in sizes of it: 256 for 224
 INTERPOLATIONS = ("bilinear", "bicubic")
+MOST_BYTES = 4 * GIB  # of the pixels of one split
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,19 @@ def as_crop(size: int | Sequence[int] | Crop | None) -> Crop | None:
     if not isinstance(size, Sequence) or len(size) != 2:
         raise BadInput(f"size is a side in pixels, (height, width) or a Crop, not {size!r}.")
     return Crop((size[0], size[1]))
+
+
+def require_room(count: int, shape: Sequence[int], source: str, advice: str) -> None:
+    """Raise BadInput where `count` uint8 images (channels, H, W) are more than MOST_BYTES, or than memory has room for.
+
+    `source` says whose pictures they are, `advice` is a sentence on what to do next.
+    """
+    needed, most = count * math.prod(shape), min(MOST_BYTES, available())
+    if needed > most:
+        raise BadInput(
+            f"{count:,} pictures of {' x '.join(map(str, shape[-2:]))} from {source} would take "
+            f"{needed / GIB:,.1f} GiB of memory, and at most {most / GIB:.1f} GiB are taken for them. {advice}"
+        )
 
 
 def channels_of(picture: Any) -> Literal[1, 3]:

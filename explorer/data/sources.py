@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from explorer.data.folders import image_folder
 from explorer.data.images import Data, Images, Split, identity
-from explorer.data.pictures import Crop, as_crop, as_pixels
+from explorer.data.pictures import Crop, as_crop, as_pixels, channels_of, require_room
 from explorer.errors import BadInput, require_name
 from explorer.graph.inputs import require_dense
 
@@ -104,7 +104,9 @@ def _collected(data: object, crop: Crop | None) -> tuple[Tensor, Tensor | None]:
             parts = [_pair(item, "batch", place, crop) for place, item in _each(data, "batch", data)]
             join: Callable[[list[Tensor]], Tensor] = torch.cat
         else:
-            parts = [_pair(item, "item", place, crop) for place, item in _each(data, "item", _items(data))]
+            count = 0 if isinstance(data, IterableDataset) else _length(data)
+            items = _each(data, "item", _items(data, count))
+            parts = [_pair(item, "item", place, crop, count) for place, item in items]
             join = torch.stack
     if not parts:
         raise BadInput("The data set is empty: it must have at least one image.")
@@ -130,16 +132,17 @@ def _collected(data: object, crop: Crop | None) -> tuple[Tensor, Tensor | None]:
         ) from error
 
 
-def _items(data: Dataset[Any]) -> Iterable[Any]:
-    if isinstance(data, IterableDataset):
-        return data
+def _length(data: Dataset[Any]) -> int:
     try:
-        count = len(data)  # type: ignore[arg-type]
+        return len(data)  # type: ignore[arg-type]
     except Exception as error:  # a user's __len__ may raise anything
         raise BadInput(
             f"{type(data).__name__} has no length ({error}): a map-style Dataset needs __len__."
         ) from error
-    return (data[place] for place in range(count))
+
+
+def _items(data: Dataset[Any], count: int) -> Iterable[Any]:
+    return data if isinstance(data, IterableDataset) else (data[place] for place in range(count))
 
 
 def _each(data: object, kind: str, items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
@@ -161,8 +164,10 @@ def _each(data: object, kind: str, items: Iterable[Any]) -> Iterator[tuple[int, 
         ) from error
 
 
-def _pair(item: Any, kind: str, place: int, crop: Crop | None) -> tuple[Tensor, Tensor | None]:
-    """Image and label of an item or batch: (image, label), (image,) or the image alone."""
+def _pair(
+    item: Any, kind: str, place: int, crop: Crop | None, count: int = 0
+) -> tuple[Tensor, Tensor | None]:
+    """Image and label of an item or batch: (image, label), (image,) or the image alone; one of `count`, if known."""
     parts = item if isinstance(item, tuple | list) else (item,)
     if len(parts) not in (1, 2):
         raise BadInput(
@@ -171,6 +176,12 @@ def _pair(item: Any, kind: str, place: int, crop: Crop | None) -> tuple[Tensor, 
         )
     image, label = parts[0], parts[1] if len(parts) == 2 else None
     if kind == "item" and _is_picture(image):
+        sides, channels = (
+            crop.size if crop else image.size[::-1],
+            (crop and crop.channels) or channels_of(image),
+        )
+        advice = "Pass a smaller size=, or fewer pictures, such as torch.utils.data.Subset(data, range(100))."
+        require_room(max(count, place + 1), (channels, *sides), "the data set", advice)
         image = as_pixels(image, crop)
     if not isinstance(image, Tensor):
         raise BadInput(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from explorer.data import DataSource, Images, as_images, identity
-from explorer.data.batches import split_evenly
+from explorer.data.batches import fitting, split_evenly
 from explorer.data.fitting import first_not_finite, require_labels, require_logits, taking
 from explorer.data.images import Split
 from explorer.errors import BadInput, Interrupted
@@ -110,15 +110,20 @@ class Judge:
     ) -> Iterator[Judged]:
         """What the network says of the images, after each batch; the last time it is of all.
 
-        The first batch has at most FIRST_BATCH images, the others at most `batch`. `check` is called before every
-        batch and may raise. The network runs in eval and inference mode and is left as found between batches.
-        Raises BadInput for inputs, labels or weights that cannot be evaluated.
+        The first batch has at most FIRST_BATCH images, the others at most `batch`, or fewer that fit memory. `check`
+        is called before every batch and may raise. The network runs in eval and inference mode and is
+        left as found between batches. Raises BadInput for inputs, labels or weights that cannot be evaluated.
         """
         images, labels, of = self._images, self._images.labels, len(self._images)
         itself = model is self.dense
         counts: Counts = "accuracy" if labels is not None else "itself" if itself else "agreement"
         predicted, truth = np.empty(of, dtype=np.int16), np.empty(of, dtype=np.int64)
         total = 0.0
+        largest = (
+            model if self.dense is None else self.dense
+        )  # whose answers are remembered by batch: always one
+        with eval_mode(largest), torch.inference_mode():
+            batch = fitting(largest, images.inputs(slice(0, 1)), batch)
         for rows in _batches(of, batch):
             check()
             if labels is not None:

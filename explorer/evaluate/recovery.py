@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from explorer.data import Data, DataSource, Images, as_images
-from explorer.data.batches import split_evenly
+from explorer.data.batches import fitting, split_evenly
 from explorer.data.fitting import require_labels
 from explorer.errors import BadInput, ExplorerError, Interrupted
 from explorer.evaluate.estimates import (
@@ -27,6 +27,7 @@ from explorer.zoo.network import Network
 
 BN_IMAGES = 256  # up to 4,096 give the same accuracy on the bundled resnet20, within 0.5 %
 BATCH = 128
+FEWEST = 16  # images of a batch whose statistics are taken, however much memory they need
 PEAK_RATE = 0.02
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
@@ -52,10 +53,10 @@ def reestimate_bn(
 ) -> None:
     """In place: running statistics of every batch norm = mean over batches of the batch statistics.
 
-    Passes `count` mixed images (`Images.mixed`) in batches of about `batch`; only batch norms run in train mode
-    (momentum None: the cumulative average), all else in eval mode, so dropout is off. Modes and momentums are as
-    found afterwards. A network without batch norm is left alone. `check` is called before every batch. Raises
-    BadInput for fewer than 2 images, or inputs that the network cannot take.
+    Passes `count` mixed images (`Images.mixed`) in batches of about `batch`, or fewer that fit memory; only
+    batch norms run in train mode (momentum None: the cumulative average), all else in eval mode, so dropout is
+    off. Modes and momentums are as found afterwards. A network without batch norm is left alone. `check` is
+    called before every batch. Raises BadInput for fewer than 2 images, or inputs that the network cannot take.
     """
     norms = norms_with_statistics(model)
     if not norms:
@@ -65,6 +66,7 @@ def reestimate_bn(
     momentums = [norm.momentum for norm in norms]
     try:
         with eval_mode(model), torch.no_grad():
+            batch = max(min(batch, FEWEST), fitting(model, used.inputs(slice(0, 1)), batch))
             for norm in norms:
                 norm.reset_running_stats()
                 norm.momentum = None

@@ -1,6 +1,7 @@
 """Methods: procedures that train, for a plan or for a subnetwork of every image. One file each, on one road."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 
 import torch
 
+from explorer.costs import training_bytes
 from explorer.errors import BadInput, Interrupted, require_name, require_path
 from explorer.evaluate.recovery import require_trainable
 from explorer.graph import trace
 from explorer.graph.checks import check_model
+from explorer.memory import GIB, available
 from explorer.methods.dmcp import DMCP
 from explorer.methods.fbs import FBS
 from explorer.methods.manidp import ManiDP
@@ -83,6 +86,13 @@ def search(
     last = None
     try:
         graph = trace(network.model, network.example)
+        _checked(network, graph, method, settings)
+        if short := memory_short(graph, method, settings):
+            warnings.warn(
+                f"This search needs about {short[0]:.1f} GiB of memory, and {short[1]:.1f} GiB are left, so it may be "
+                "ended by the system. Free memory, or pass a smaller batch, such as batch=32.",
+                stacklevel=2,
+            )
         last = Snapshot.load(file) if file is not None and file.exists() else None
         for event in events(network, graph, method, last, **settings):
             if event.snapshot is not None:
@@ -98,6 +108,13 @@ def search(
     except KeyboardInterrupt:
         raise Interrupted(_interrupted(last, file)) from None
     raise AssertionError("a search that nobody stops ends with what it found")
+
+
+def memory_short(graph: ChannelGraph, method: str, settings: Mapping[str, Any]) -> tuple[float, float] | None:
+    """GiB that a training will need, about, and that are left, where these are fewer; else None."""
+    batch = settings.get("batch", METHODS[method].settings().batch)
+    needed, left = training_bytes(graph, batch) / GIB, available() / GIB
+    return (needed, left) if needed > left else None
 
 
 def _writable(checkpoint: str | Path | None) -> Path | None:

@@ -246,9 +246,9 @@ class _Search:
 
     # ---- what the road asks -------------------------------------------------------------------------------
 
-    def planned(self, number: int) -> float:
-        joint = self._dense if number >= self._warm else 0
-        return self._dense + self._about[0] + 2 * self._about[1] + joint
+    def planned(self, done: int) -> float:
+        step = self._dense + self._about[0] + 2 * self._about[1]
+        return done * step + max(0, done - self._warm) * self._dense
 
     def content(self) -> dict[str, Any]:
         tensors = {name: each.detach().clone() for name, each in self._supernet.tensors.items()}

@@ -163,8 +163,8 @@ class InstanceTraining(ABC):
 
     # ---- what the road asks -------------------------------------------------------------------------------
 
-    def planned(self, _number: int) -> float:
-        return 1.0
+    def planned(self, done: int) -> float:
+        return float(done)
 
     def content(self) -> dict[str, Any]:
         tensors = {name: each.detach().clone() for name, each in self._dynamic.state_dict().items()}

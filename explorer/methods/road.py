@@ -76,8 +76,8 @@ class Run(Protocol):
         """Do step `number` (from 0). Raises ExplorerError when a loss is not finite."""
         ...
 
-    def planned(self, number: int) -> float:
-        """About how many MACs step `number` will take: only their proportion matters."""
+    def planned(self, done: int) -> float:
+        """About how many MACs the first `done` steps take together: only their proportion matters."""
         ...
 
     def content(self) -> dict[str, Any]:
@@ -242,8 +242,7 @@ def steps(
     """
     losses: Mapping[str, float] = {}
     every = max(1, math.ceil(run.of / FRAMES))
-    ahead = sum(run.planned(number) for number in range(done, run.of))
-    behind = sum(run.planned(number) for number in range(done))
+    whole = run.planned(run.of)
     phase = ""
 
     def taken() -> TrainingCost:
@@ -261,7 +260,6 @@ def steps(
                 yield Event(done, run.of, phase, losses, taken(), None, snapshot=snapshot())
                 return
             told = run.step(done)
-            behind, ahead = behind + run.planned(done), ahead - run.planned(done)
             done, macs, phase, losses = done + 1, macs + told.macs, told.phase, told.losses
             look = run.look(done, losses, taken()) if done % every == 0 or done == run.of else None
             seconds += time.perf_counter() - started
@@ -270,7 +268,7 @@ def steps(
         except BrokeDown as error:
             raise BrokeDown(_told_where(str(error), done, run.of, last), last) from error
         last = kept or last
-        left = seconds / behind * max(ahead, 0.0)
+        left = seconds * (whole / run.planned(done) - 1)
         yield Event(done, run.of, phase, losses, taken(), left, look, kept)
     seen, plan, network = run.finish(taken())
     found = Found(method, seen, plan, network, taken())

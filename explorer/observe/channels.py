@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from explorer.capture import channel_axis, per_channel, require_images_first, require_met, run
-from explorer.data.batches import split_evenly
+from explorer.data.batches import fitting, split_evenly
 from explorer.data.images import Images
 from explorer.errors import BadInput
 from explorer.values import ChannelGraph, Floats
@@ -96,7 +96,7 @@ def activations(
     zeros = torch.zeros(len(place.rows), dtype=torch.float64)
     count, chosen = 0, torch.zeros(0, dtype=torch.int64)
     with torch.inference_mode():
-        for part in split_evenly(rows, BATCH):
+        for part in split_evenly(rows, fitting(model, images.inputs(rows[:1]), BATCH)):
             check()
             values = values_at(model, graph, place, images.inputs(part))  # (N, channels, positions)
             if not count:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explorer.data.batches import split_evenly
+from explorer.data.batches import fitting, split_evenly
 from explorer.data.images import Images
 from explorer.errors import BadInput
 from explorer.observe.channels import BATCH, STRONGEST, place_of, values_at
@@ -38,7 +38,7 @@ def peaks(
     place = place_of(graph, layer)
     found = []
     with torch.inference_mode():
-        for part in split_evenly(rows, BATCH):
+        for part in split_evenly(rows, fitting(model, images.inputs(rows[:1]), BATCH)):
             check()
             found.append(values_at(model, graph, place, images.inputs(part)).amax(-1).float())
     return read_only(torch.cat(found).numpy())

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.capture import channel_axis, per_channel, require_images_first, require_met, run
-from explorer.data.batches import split_evenly
+from explorer.data.batches import fitting, split_evenly
 from explorer.observe.channels import place_of
 from explorer.values import Bools, ChannelGraph, Floats, Plan
 
@@ -79,7 +79,7 @@ def compare(
         difference = size = 0.0
         if len(left):
             after[:, rows] = left
-            for part in split_evenly(torch.arange(len(inputs)), BATCH):
+            for part in split_evenly(torch.arange(len(inputs)), fitting(dense, inputs[:1], BATCH)):
                 check()
                 whole = _output(dense, graph, layer, inputs[part])[:, rows].double()
                 difference += float((_output(pruned, graph, layer, inputs[part]) - whole).square().sum())

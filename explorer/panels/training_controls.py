@@ -82,6 +82,8 @@ class TrainingControls(HBox):
 
     def tell(self) -> None:
         """Say what a training with these settings will cost, or why there can be none."""
+        from explorer.methods import memory_short  # loads torch, which a session has loaded
+
         if self.refusal:
             return
         problem = self._form.problem()
@@ -89,7 +91,11 @@ class TrainingControls(HBox):
         shown(self.cost, not problem)
         if not problem:
             epochs = number(self._form.epochs())
-            self.cost.value = f"<p>{tag('pe-soft', self._strings('search_takes', epochs=epochs))}</p>"
+            words = [tag("pe-soft", self._strings("search_takes", epochs=epochs))]
+            if short := memory_short(self._session.graph, *self._form.asked()):
+                needed, left = (f"{amount:.1f}" for amount in short)
+                words.append(tag("", self._strings("search_memory", needed=needed, left=left)))
+            self.cost.value = f"<p>{' '.join(words)}</p>"
 
     def _start(self) -> None:
         """A refusal is said where the settings are, and only there: they are still seen."""

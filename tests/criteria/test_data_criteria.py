@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 import explorer
 from explorer.capture import gate_gradients
+from explorer.criteria import taylor
 from explorer.criteria.taylor import BATCH
 from explorer.surgery import removed_positions
 from explorer.values import Plan
@@ -35,6 +36,16 @@ def test_taylor_equals_autograd_on_an_explicit_gate() -> None:
         squares.append(gate.grad.sum(0).square())  # one gate for all images of the batch
     scores = explorer.score(model, explorer.trace(model, IMAGE), "taylor", data=(images, labels))
     np.testing.assert_allclose(scores.by_group["c"], torch.stack(squares).mean(0), rtol=1e-4)
+
+
+def test_taylor_is_the_same_where_a_batch_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Written(plain, c=conv(3, 8), f=nn.Linear(8, 4))
+    images, labels = inputs_like(IMAGE, BATCH + 10), torch.arange(BATCH + 10) % 4
+    graph = explorer.trace(model, IMAGE)
+    whole = explorer.score(model, graph, "taylor", data=(images, labels))
+    monkeypatch.setattr(taylor, "fitting", lambda *_given, **_more: 7)
+    pieces = explorer.score(model, graph, "taylor", data=(images, labels))
+    np.testing.assert_allclose(pieces.by_group["c"], whole.by_group["c"], rtol=1e-4)
 
 
 SEVERAL_READERS = Recipe(

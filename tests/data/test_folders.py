@@ -8,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer.data import Crop, Data, Images, Normalize, as_data, as_images, image_folder
-from explorer.data import folders as module
+from explorer.data import Crop, Data, Images, Normalize, as_data, as_images, folders, image_folder, pictures
 from explorer.data.folders import require_all_classes
 from explorer.errors import BadInput
 
@@ -210,10 +209,40 @@ def test_more_memory_than_a_person_may_want_is_refused_before_it_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path, {"a": 10})
-    monkeypatch.setattr(module, "MOST_BYTES", 9 * 3 * 4 * 4)
+    monkeypatch.setattr(pictures, "MOST_BYTES", 9 * 3 * 4 * 4)
     with pytest.raises(BadInput, match=r"10 pictures of 4 x 4 .* GiB of memory.* size=.*limit="):
         image_folder(tmp_path)
     assert len(image_folder(tmp_path, limit=9).explore) == 9
+
+
+def test_a_size_that_memory_has_no_room_for_is_refused_before_a_picture_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, {"a": 24})
+    monkeypatch.setattr(folders, "as_pixels", lambda *_given: pytest.fail("a picture was decoded"))
+    for size in (20_000, 10**6, (10**6, 300)):
+        with pytest.raises(BadInput, match=r"24 pictures of .* GiB of memory.* size=.*limit="):
+            image_folder(tmp_path, size=size)
+    monkeypatch.setattr(pictures, "available", lambda: 24 * 3 * 40 * 40 - 1)
+    with pytest.raises(BadInput, match="24 pictures of 40 x 40"):
+        image_folder(tmp_path, size=40)
+
+
+@pytest.mark.parametrize(
+    "lack", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")]
+)
+def test_a_lack_of_memory_is_never_called_a_damaged_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lack: Exception
+) -> None:
+    fill(tmp_path, {"a": 3})
+
+    def short_of_memory(*_given: object) -> None:
+        raise lack
+
+    monkeypatch.setattr(folders, "as_pixels", short_of_memory)
+    with pytest.raises(BadInput, match=r"Memory ran out while .*png was read.*size=") as refused:
+        image_folder(tmp_path)
+    assert "damaged" not in str(refused.value)
 
 
 def test_what_is_no_image_folder_is_refused_in_words(tmp_path: Path) -> None:

@@ -122,6 +122,14 @@ def test_pictures_of_a_data_set_are_cropped_to_a_size() -> None:
     assert as_data(Listed(pictures), size=Crop((6, 6), channels=3)).explore.pixels.shape == (2, 3, 6, 6)
 
 
+def test_a_size_that_memory_has_no_room_for_is_refused_before_a_picture_is_decoded() -> None:
+    pictures = Listed([(Image.new("RGB", (3, 2)), 0)] * 24)
+    with pytest.raises(
+        BadInput, match=r"24 pictures of 20000 x 20000 from the data set .* GiB.*smaller size="
+    ):
+        as_data(pictures, size=20_000)
+
+
 def test_bytes_of_a_pair_are_divided_by_255() -> None:
     pixels = torch.full((2, 1, 1, 1), 51, dtype=torch.uint8)
     assert as_images((pixels, LABELS[:2]), "train").inputs().flatten().tolist() == pytest.approx([0.2, 0.2])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.criteria import score
-from explorer.data import Data, Images, identity
+from explorer.data import Data, Images, batches, identity
 from explorer.errors import BadInput, Interrupted
 from explorer.evaluate import evaluate, recover
 from explorer.evaluate.estimates import FIRST_BATCH, Judge, divergences
@@ -220,3 +220,22 @@ def test_sweeps_compare_agreements(model: nn.Module, graph: ChannelGraph, bare_d
     assert min(lost.values()) >= 0  # nothing agrees more than the dense network itself
     point = next(bands(model, graph, bare_data, scores, images=60))
     assert point.estimate.counts == "agreement"
+
+
+def test_a_smaller_network_is_judged_in_the_batches_that_the_dense_one_was_remembered_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Large images: the dense network takes more memory each than a smaller one, and so gets smaller batches."""
+    dense, small = (
+        nn.Sequential(
+            nn.Conv2d(1, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 4)
+        ).eval()
+        for width in (32, 1)
+    )
+    images = Images(torch.rand(20, 1, 130, 130), None, identity)
+    judge = Judge(images, dense)
+    monkeypatch.setattr(batches, "BUDGET", 3 * 2 * 33 * 4 * 130 * 130)
+    for network in (dense, small, dense):
+        told = [judged.estimate.seen for judged in judge.judge(network, "key")]
+        assert len(told) >= 5
+        assert told[-1] == 20

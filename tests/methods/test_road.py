@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 import explorer
+from explorer import methods
+from explorer.costs import training_bytes
 from explorer.data import Images, identity
 from explorer.methods import METHODS, events, road, search, search_key
 from explorer.methods.road import FRAMES, BrokeDown, Event, Snapshot, Told, steps
@@ -167,13 +169,13 @@ class Scripted:
         self.of, self.breaks, self.unsound = of, breaks, unsound
         self.seconds, self.done, self.looks = 0.0, 0, 0
 
-    def planned(self, number: int) -> float:
-        return 1 if number < 4 else 3
+    def planned(self, done: int) -> float:
+        return done + 2 * max(0, done - 4)
 
     def step(self, number: int) -> Told:
         if number == self.breaks:
             raise BrokeDown("the loss is nan.")
-        self.seconds += self.planned(number) / 2
+        self.seconds += (self.planned(number + 1) - self.planned(number)) / 2
         self.done = number + 1
         return Told("search", {"full": 1.0}, 10)
 
@@ -330,3 +332,26 @@ def test_frozen_weights_leave_nothing_to_train() -> None:
     network = toy_network(model=Toy().requires_grad_(False))
     with pytest.raises(explorer.BadInput, match="requires_grad_"):
         events(network, graph_of(network), **QUICK)
+
+
+@pytest.mark.parametrize("method", ["dmcp", "manidp"])
+def test_however_many_epochs_a_training_begins_at_once(network: explorer.Network, method: str) -> None:
+    """Nothing is counted step by step beforehand: 10**15 epochs would take years of it."""
+    settings = {"epochs": 10**15, "batch": 16}
+    first, second = itertools.islice(events(network, graph_of(network), method, **settings), 2)
+    assert (first.step, second.step) == (0, 1)
+    assert second.seconds_left is not None
+    assert second.seconds_left > 10**9
+
+
+def test_a_search_says_beforehand_what_it_needs_where_memory_is_short(
+    network: explorer.Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = graph_of(network)
+    assert methods.memory_short(graph, "dmcp", QUICK) is None
+    whole, half = (training_bytes(graph, batch) for batch in (16, 8))
+    assert half < whole < 2 * half  # the weights are there once
+    monkeypatch.setattr(methods, "available", lambda: whole - 1)
+    assert methods.memory_short(graph, "dmcp", QUICK | {"batch": 8}) is None
+    with pytest.warns(UserWarning, match=r"needs about .* GiB of memory, and .* are left.*smaller batch"):
+        search(network, **QUICK)
