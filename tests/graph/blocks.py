@@ -298,6 +298,89 @@ def reused(w: Writer, a: int, b: int) -> None:
         w.go(f"{first}({w.x.name}) * torch.sigmoid({second}({w.x.name}))", (outputs, *w.x.size))
 
 
+def chosen(w: Writer, a: int, b: int) -> None:
+    """Elementwise on two or three tensors: comparisons, choices, mixtures."""
+    x = w.x
+    other = w.conv(x, x.channels, pick((1, 3), b))
+    ways = (
+        "torch.where({x} > 0.1, {x}, {y})", "{x} * ({y} > 0)", "{x}.masked_fill({y} < 0, 0.3)",
+        "torch.lerp({x}, {y}, 0.4)", "torch.addcmul({x}, {x}, {y}, value=0.5)", "torch.max({x}, {y})",
+        "torch.fmax({x}, {y}) + {x}.min({y})", "torch.clamp({x}, max={y})", "({x} * torch.ones_like({y})).clip(0, 2)",
+        "{x} + {y}.new_zeros({y}.shape) + torch.zeros({x}.shape, dtype={x}.dtype)",
+    )  # fmt: skip
+    w.go(pick(ways, a).format(x=x.name, y=other.name), x.shape)
+
+
+def like_another(w: Writer, a: int, b: int) -> None:
+    """Sizes taken from another tensor, and values with their places."""
+    x = w.x.name
+    ways = (
+        "{x} * {x}.mean({s}, keepdim=True).expand_as({x})", "{x} * {x}.flatten(2).softmax(-1).view_as({x})",
+        "{x} * {x}.flatten(2).max(2).values.reshape({x}.size(0), -1, *{ones})",
+        "{x} / (torch.var_mean({x}, {s}, keepdim=True)[0] + torch.std_mean({x}, {s}, keepdim=True)[0] + 1)",
+        "{x} / (torch.linalg.vector_norm({x}, dim={s}, keepdim=True) + 1)", "{x}.sort(-1)[0]",
+    )  # fmt: skip
+    w.go(pick(ways, a).format(x=x, s=w.spatial, ones=(1,) * w.dims))
+
+
+def gated(w: Writer, a: int, b: int) -> None:
+    """GLU of a wider convolution, or of a concatenation."""
+    x = w.x
+    wide = w.conv(x, 2 * pick(WIDTHS, a), 1) if b % 2 else w.let(f"torch.cat([{x.name}, {x.name}.flip(-1)], 1)",
+                                                                  (2 * x.channels, *x.size))  # fmt: skip
+    w.go(f"F.glu({wide.name}, 1)", (wide.channels // 2, *x.size))
+
+
+def windows(w: Writer, a: int, b: int) -> None:
+    """Windows of an image laid out, and put together again."""
+    if w.dims != 2:
+        return
+    x, (height, width) = w.x, w.x.size
+    laid = f"F.unfold({x.name}, 3, padding=1)"
+    if a % 2:
+        w.go(f"F.fold(torch.tanh({laid}), ({height}, {width}), 3, padding=1)")
+    else:
+        w.go(f"{laid}.view({x.name}.size(0), {x.name}.size(1), 9, {height}, {width}).mean(2)")
+
+
+def attributes(w: Writer, a: int, b: int) -> None:
+    """Sizes of channels held by attributes of the network or by its layers."""
+    x, half = w.x, pick((3, 4, 6), a)
+    wide = w.conv(x, 2 * half, 1)
+    number, first = w.module(str(half)), w.nn("Conv", half, pick(WIDTHS, b), 1)
+    second = w.nn("Conv", half, pick(WIDTHS, b), 3, padding=1)
+    parts = w.let(
+        pick(
+            (
+                f"{wide.name}.split([{number}, {number}], 1)",
+                f"{wide.name}.split(({first}.in_channels, {second}.in_channels), dim=1)",
+                f"({wide.name}[:, :{number}], {wide.name}[:, {number}:])",
+                f"{wide.name}.split({number} * 2 // 2, 1)",
+                f"{wide.name}[:, :{2 * half}].chunk(2, 1)",
+            ),
+            a + b,
+        ),
+        (half, *x.size),
+    )
+    w.go(f"{first}({parts.name}[0]) + {second}({parts.name}[1])", (pick(WIDTHS, b), *x.size))
+
+
+def subclasses(w: Writer, a: int, b: int) -> None:
+    """Layers whose class inherits its forward, and functions that are given a layer's own number of groups."""
+    c, d = w.x.channels, w.dims
+    if a % 3 == 0:
+        layer = w.module(
+            f"type('Own', (nn.Conv{d}d,), {{'__module__': 'own'}})({c}, {c}, 3, padding=1, groups={pick((1, c), b)})"
+        )
+        w.go(f"{layer}({w.x.name})")
+    elif a % 3 == 1:
+        layer = w.nn("Conv", c, c, 3, groups=pick((1, c), b))
+        own = f"{layer}.weight, {layer}.bias, {layer}.stride, 1, {layer}.dilation, {layer}.groups"
+        w.go(f"F.conv{d}d({w.x.name}, {own})")
+    else:
+        w.go(f"{w.module(f'nn.SyncBatchNorm({c})')}({w.x.name})")
+
+
 def unknown(w: Writer, a: int, b: int) -> None:
     """Operators that no rule can know, along channels or pixels."""
     ways = (
@@ -316,6 +399,7 @@ BLOCKS: dict[str, Block] = {
         plain, activation, batch_norm, residual, depthwise, grouped, towers, add_earlier, cat_earlier, cat_pixels,
         strided, activation_module, squeeze_excitation, spatial_gate, transposed, pooling, prelu, group_norm,
         instance_norm, layer_norm_2d, functional_batch_norm, response_norm, reduction, soft, normalize, layer_scale,
-        functional_conv, reused, channel_attention_1d, unknown,
+        functional_conv, reused, channel_attention_1d, chosen, like_another, gated, windows, attributes, subclasses,
+        unknown,
     )
 }  # fmt: skip
