@@ -15,7 +15,8 @@ from explorer.values import ChannelGraph, ChannelGroup, Ints, Layer
 CAUSES: dict[str, re.Pattern[str]] = {
     "outputs": re.compile(r"the network's outputs"),
     "product": re.compile(r"multiplies two activations"),
-    "parametrised": re.compile(r"from others|no parameter itself|has a (?:forward )?hook"),
+    "hooked": re.compile(r"has a forward hook"),
+    "parametrised": re.compile(r"from others|no parameter itself|has a hook"),
     "heads": re.compile(r"into heads"),
     "single": re.compile(r"single unit"),
     "unread": re.compile(r"no layer reads"),

@@ -954,6 +954,7 @@ TABLE = {
     # ---- coverage ----
     "coverage_why_outputs": "the network's outputs: classes",
     "coverage_why_product": "{operator} multiplies two activations",
+    "coverage_why_hooked": "a forward hook may change its output",
     "coverage_why_parametrised": "{operator} computes its weights from others",
     "coverage_why_heads": "{operator} splits into heads",
     "coverage_why_single": "a single unit: all channels go together",

@@ -933,6 +933,7 @@ TABLE: dict[str, str] = {
     # ---- coverage ----
     "coverage_why_outputs": "分類器: ネットワークの出力",
     "coverage_why_product": "{operator}が2つの活性を掛け合わせる",
+    "coverage_why_hooked": "forward フックが出力を変える可能性がある",
     "coverage_why_parametrised": "{operator}の重みが他の値から計算される",
     "coverage_why_heads": "{operator}が埋め込みをヘッドに分割",
     "coverage_why_single": "1つの単位: 全チャネルが連動",

@@ -940,6 +940,7 @@ TABLE = {
     # ---- coverage ----
     "coverage_why_outputs": "분류기: 네트워크의 출력",
     "coverage_why_product": "{operator}: 두 활성값을 서로 곱함",
+    "coverage_why_hooked": "forward 훅이 출력을 바꿀 수 있음",
     "coverage_why_parametrised": "{operator}: 가중치를 다른 값에서 계산함",
     "coverage_why_heads": "{operator}: 임베딩을 헤드로 나눔",
     "coverage_why_single": "하나의 단위: 모든 채널이 함께 움직임",

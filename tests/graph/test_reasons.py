@@ -35,6 +35,11 @@ def test_what_is_added_to_the_input_is_tied_to_it() -> None:
     assert groups["d"].prunable
 
 
+def hooked(module: nn.Module, hook: Callable[..., Any]) -> nn.Module:
+    module.register_forward_hook(hook)
+    return module
+
+
 FROZEN: dict[str, tuple[nn.Module, str]] = {
     "sorting": (with_tail(lambda m, x: x.sort(1)[0]), "sort"),
     "chunks of unequal size": (with_tail(lambda m, x: x.chunk(3, 1)[0], 3), "chunk"),
@@ -60,6 +65,9 @@ FROZEN: dict[str, tuple[nn.Module, str]] = {
         with_tail(lambda m, x: m.p(x.flatten(2)).unsqueeze(3), 2, p=nn.AdaptiveAvgPool2d((2, 5))), "AdaptiveAvgPool2d"
     ),
     "mean over channels": (with_tail(lambda m, x: x * x.mean(1, keepdim=True)), "mean"),
+    "hook that changes an output": (
+        with_tail(lambda m, x: m.h(x), h=hooked(nn.ReLU(), lambda module, args, output: output * 2)), "forward hook"
+    ),
     "matrix product": (with_tail(lambda m, x: torch.matmul(x, x)), "matmul"),
     "several results": (with_tail(lambda m, x: x.topk(4, 1)[0], 4), "topk"),
     "weight norm": (with_tail(lambda m, x: m.w(x), w=weight_norm(conv(8, 8))), "parametrised"),
