@@ -10,6 +10,7 @@ from types import MappingProxyType
 from torch import Tensor, fx, nn
 
 from explorer.errors import BadInput, CannotTrace
+from explorer.graph.binding import bind_numbers
 from explorer.graph.copies import Twin, hollow_copy
 from explorer.graph.deadline import Deadline
 from explorer.graph.inputs import Example, inputs_of
@@ -55,7 +56,7 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
             raise CannotTrace(f"{error} {ONE_IMAGE}") from error
         raise
     _check_images(walk, traced)
-    walk.bind_numbers()
+    bind_numbers(walk)
     walk.freeze_read_widths()
     axes = activation_axes(walk, traced)
     units = find_units(walk, [labels for found in axes.values() for labels in found])

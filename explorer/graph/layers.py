@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from explorer.graph.binding import follows_groups
 from explorer.graph.counts import Count, without_counts
 from explorer.graph.labels import Value
 from explorer.graph.reads import Width
@@ -74,7 +75,7 @@ def functional_convolution(call: Call) -> Any:
     # of the layer whose weight this is, which surgery sets.
     follows = isinstance(groups, Count) and torch.equal(groups.labels, call.channels(call.input, 1))
     if isinstance(groups, Width):
-        follows = call.walk.follows_groups(groups, _owner(call, weight.parameter))
+        follows = follows_groups(call.walk, groups, _owner(call, weight.parameter))
     if isinstance(groups, Count) and not (follows and groups.parts == 1):
         return frozen_layer(call, f"{call.place} has a number of groups that counts channels")
     name = weight.parameter.removesuffix(".weight")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from explorer.graph.binding import bind
 from explorer.graph.counts import Count, counts_in, without_counts
 from explorer.graph.labels import Value, compact, on_axis, varying_dims
 from explorer.graph.reads import Width
@@ -190,6 +191,7 @@ def take_item(call: Call) -> Any:
             followed |= set(dims)
         else:
             call.walk.ties.freeze(field, f"{call.place} takes channels at fixed places")
+            _give_up_counts(call)
     for count in counts_in([item for dim, item in touched.items() if dim not in followed]):
         call.walk.ties.freeze(count.labels, f"its channels are counted for {call.place}")
     return Value(call.shape, tuple(fields), source.origin)
@@ -218,7 +220,7 @@ def _at_blocks(call: Call, field: Tensor, dim: int, item: Any) -> bool:
     bounds = [bound for bound in (item.start, item.stop) if bound is not None]
     labels = field.movedim(dim, 0).reshape(field.shape[dim], -1)[:, 0]
     for bound in bounds:
-        if isinstance(bound, Width) and 0 < bound < len(labels) and (count := call.walk.bind(bound)):
+        if isinstance(bound, Width) and 0 < bound < len(labels) and (count := bind(call.walk, bound)):
             reason = f"{call.place}: as many channels as others that stay"
             call.walk.ties.tie(count.blocks, labels[None, :bound], reason)
             continue
@@ -226,6 +228,12 @@ def _at_blocks(call: Call, field: Tensor, dim: int, item: Any) -> bool:
             return False
         tie_blocks(call, labels, bound.parts)
     return bool(bounds)
+
+
+def _give_up_counts(call: Call) -> None:
+    """Sizes that follow a plan, where the tensor does not: what they count stays too."""
+    call.walk.bound.clear()
+    call.freeze_counts()
 
 
 def _parts(call: Call, field: Tensor, dim: int, parts: int) -> Tensor | None:
@@ -255,6 +263,7 @@ def split(call: Call) -> Any:
                 pass
             else:
                 call.walk.ties.freeze(field, f"{call.place} splits the channels at fixed places")
+                _give_up_counts(call)
                 usable = None
         if usable is not None:
             for place, part in enumerate(_run(call, usable)):
@@ -281,7 +290,7 @@ def _counted_shares(call: Call, given: Any, field: Tensor, dim: int, pieces: int
     if len(varying_dims(field)) > 1:
         return False
     shares = list(given) if isinstance(given, (tuple, list)) else [given] * pieces
-    bound = [call.walk.bind(each) if isinstance(each, Width) else each for each in shares]
+    bound = [bind(call.walk, each) if isinstance(each, Width) else each for each in shares]
     counts = [each for each in bound if isinstance(each, Count)]
     labels = field.movedim(dim, 0).reshape(field.shape[dim], -1)[:, 0]
     if len(counts) < len(bound) or sum(each.number for each in counts) != len(labels):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from explorer.graph.binding import bind
 from explorer.graph.counts import Count
 from explorer.graph.labels import Value, varying_dims, without_repeats
 from explorer.graph.reads import Width
@@ -82,7 +83,7 @@ def follow(call: Call, field: Tensor, sizes: list[Any]) -> Tensor | None:
     if not derived:  # where all sizes are numbers, one that was read from a module may follow a plan
         for dim in fixed:
             width = sizes[dim]
-            if isinstance(width, Width) and (count := call.walk.bind(width)) is not None:
+            if isinstance(width, Width) and (count := bind(call.walk, width)) is not None:
                 sizes = [*sizes[:dim], count, *sizes[dim + 1 :]]
                 fixed.remove(dim)
                 derived = [dim]

@@ -16,9 +16,9 @@ from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map
 
 from explorer.errors import CannotTrace
-from explorer.graph.counts import Count, counts_in, leaves, without_counts
+from explorer.graph.counts import counts_in, leaves, without_counts
 from explorer.graph.labels import Ties, Value, on_axis, varying_dims, without_repeats
-from explorer.graph.reads import WIDTHS, Width, Widths
+from explorer.graph.reads import Width, Widths
 from explorer.graph.tracing import Shape, Traced
 from explorer.values import FixedCall
 
@@ -203,7 +203,7 @@ class Walk:
         self.reads: Widths = {}
         self.numbers: dict[tuple[str, str], Tensor] = {}  # (the user's module, attribute) -> labels it counts
         self.traced: Traced
-        self._bound: list[Width] = []
+        self.bound: list[Width] = []
         self.constants: set[tuple[int, ...]] = set()  # shapes of tensors that the forward made by itself
         self._calls: Counter[str] = Counter()
 
@@ -231,64 +231,6 @@ class Walk:
     def repeat(self, module: str, attribute: str, tensor: str, dim: int, value: int) -> None:
         """Note that a number on a module follows the length of a labelled dimension of a tensor."""
         self.attributes.add((module, attribute, tensor, dim, value, len(self.axes[tensor, dim].labels)))
-
-    def bind(self, width: Width) -> Count | None:
-        """What a number that was read from a module counts, for a use as a size of channels; None if unknown.
-
-        A layer's number counts a dimension of its weight, and is set by surgery. One of the user's own modules gets
-        labels that the use ties to channels; `bind_numbers` then looks what tells how many are left.
-        """
-        module, attribute = width.source
-        place = _counted_dimension(self.traced.twin.modules[module], attribute)
-        if place is not None:
-            name, dim, length = place
-            tensor = self.traced.twin.tensors.get(f"{module}.{name}" if module else name)
-            if tensor is None:
-                return None
-            labels = self.axis(tensor, dim, length)
-            self.repeat(module, attribute, tensor, dim, length)
-        elif attribute in WIDTHS:
-            return None
-        else:
-            if width.source not in self.numbers:
-                self.numbers[width.source] = self.ties.fresh(int(width) * width.parts // width.times)
-            labels = self.numbers[width.source]
-        self._bound.append(width)
-        return Count(labels.repeat_interleave(width.times) if width.times > 1 else labels, width.parts)
-
-    def follows_groups(self, groups: Width, layer: str) -> bool:
-        """Whether a number of groups was read from the layer whose weight is used: surgery sets it."""
-        follows = groups.source == (layer, "groups") and groups.times == groups.parts == 1
-        if follows:
-            self._bound.append(groups)
-        return follows
-
-    def bind_numbers(self) -> None:
-        """Let the numbers of the user's modules that sizes of channels were read from follow a tensor; else freeze."""
-        if not self.numbers:
-            return
-        roots = torch.from_numpy(self.ties.settle().roots)
-        constants = {size for shape in self.constants for size in shape}
-        for (module, attribute), labels in self.numbers.items():
-            where = f"{module}.{attribute}" if module else attribute
-            follows = next(
-                (
-                    axis
-                    for axis in self.axes.values()
-                    if len(axis.labels) == len(labels)
-                    and not bool((axis.labels < 0).any())
-                    and torch.equal(roots[axis.labels], roots[labels])
-                ),
-                None,
-            )
-            if (line := self.reads.get((module, attribute))) is not None or len(labels) in constants:
-                self.ties.freeze(
-                    labels, f"the forward reads its width from {where}" + (f" ({line})" if line else "")
-                )
-            elif follows is None:
-                self.ties.freeze(labels, f"the forward reads its width from {where}, which no layer follows")
-            else:
-                self.repeat(module, attribute, follows.tensor, follows.dim, len(labels))
 
     def measure(self, labels: Tensor) -> Axis | None:
         """A dimension of a tensor that carries just these labels, and so tells how many are left."""
@@ -371,7 +313,7 @@ class Walk:
             return freeze_everything(call, OUTPUTS if returned else "")
         try:
             rule = rule_for(call)
-            self._bound.clear()
+            self.bound.clear()
             if not getattr(rule, "takes_counts", False) and any(counts_in((args, kwargs))):
                 call.freeze_counts()
                 args, kwargs = without_counts((args, kwargs))
@@ -390,7 +332,7 @@ class Walk:
     def _note_unbound(self, node: fx.Node) -> None:
         """Note the numbers that were read from modules and that the rule of an operator did not follow."""
         for width in leaves((node.args, node.kwargs)):
-            if isinstance(width, Width) and not any(width is each for each in self._bound):
+            if isinstance(width, Width) and not any(width is each for each in self.bound):
                 self.reads.setdefault(width.source, width.line)
 
     def _attribute(self, node: fx.Node, result: Any) -> Any:
@@ -406,26 +348,6 @@ class Walk:
             if length > 1
         )
         return Value(result.shape, fields, f"the parameter {node.target}", name)
-
-
-def _counted_dimension(module: nn.Module, attribute: str) -> tuple[str, int, int] | None:
-    """(tensor, dimension, length) that a number of a layer counts: as far as it counts the whole of one."""
-    tensors = {**module._parameters, **module._buffers}
-    weight = next(
-        (each for name in ("weight", "running_mean") if (each := tensors.get(name)) is not None), None
-    )
-    value = vars(module).get(attribute)
-    if weight is None or attribute not in WIDTHS:
-        return None
-    name = "weight" if tensors.get("weight") is not None else "running_mean"
-    transposed = vars(module).get("transposed", False)
-    dims = {"out_channels": int(transposed), "in_channels": int(not transposed), "in_features": 1}
-    dim = dims.get(attribute, 0)
-    if vars(module).get("groups", 1) > 1 and attribute in ("in_channels", "groups"):
-        dim = 0 if weight.shape[1] == 1 else 1  # depthwise: inputs stand along dimension 0
-    if dim >= weight.dim() or weight.shape[dim] != value:
-        return None
-    return name, dim, weight.shape[dim]
 
 
 def taking_counts(rule: Rule) -> Rule:
