@@ -111,7 +111,7 @@ def test_an_overflow_of_sound_weights_is_told_apart(model: nn.Module, images: Im
 
 def test_a_label_without_a_logit_is_refused(model: nn.Module, images: Images) -> None:
     wrong = Images(images.pixels, images.labels + 1, identity)
-    with pytest.raises(BadInput, match=f"Label {CLASSES} .* {CLASSES} logits"):
+    with pytest.raises(BadInput, match=f"Label {CLASSES} .* {CLASSES} classes"):
         evaluate(model, wrong)
 
 

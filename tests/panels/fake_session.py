@@ -165,7 +165,12 @@ class FakeSession(HasTraits):
     ) -> None:
         images = SimpleNamespace(name="Fashion-MNIST", train=object() if train else None, final=object())
         self.network = SimpleNamespace(
-            name="resnet20", data=images if data else None, source="resnet20.py", trained=True, notes=()
+            name="resnet20",
+            file_name="resnet20",
+            data=images if data else None,
+            source="resnet20.py",
+            trained=True,
+            notes=(),
         )
         self.graph = make_graph(specs)
         self.dense_cost = Cost(41_234_000, 272_474, 401_408, 1_108_432, (), ())

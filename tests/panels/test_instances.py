@@ -382,6 +382,14 @@ def test_a_wrong_setting_is_refused_in_words(session, pane):
     assert len(session.called) == calls
 
 
+def test_what_a_training_needs_is_said_where_memory_is_short(session, pane, monkeypatch):
+    pane.training.tell()
+    assert "GiB" not in pane.training.cost.value
+    monkeypatch.setattr("explorer.methods.memory_short", lambda graph, method, settings: (1.25, 0.5))
+    pane.training.tell()
+    assert {"1.2", "0.5"} <= set(re.findall(r"[0-9]+[.][0-9]", pane.training.cost.value))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
