@@ -120,8 +120,11 @@ class _Rewriting:
         module = self._twin.modules[path]
         own = [self._held.get(each) for each in node.args[1:3] if isinstance(each, fx.Node)]
         padded = getattr(module, "padding_mode", "zeros") != "zeros"  # by an operator of its own
+        bare = (
+            name == "instance_norm" and getattr(module, "weight", own) is None
+        )  # its width is kept all the same
         plain = layer_kind(module) in MODULES and "forward" not in vars(module)
-        return path if plain and f"{path}.weight" in own and not padded else None
+        return path if plain and (f"{path}.weight" in own or bare) and not padded else None
 
     def _written(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         first = node.args[0] if node.args else None

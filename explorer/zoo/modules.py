@@ -30,7 +30,7 @@ def copied_module(module: nn.Module) -> Built:
     except (RuntimeError, TypeError) as error:
         raise BadInput(
             f"{name} cannot be copied ({error}), and the explorer works on copies only. "
-            "Keep tensors that are computed from weights, locks and open files out of its attributes."
+            "Keep locks, generators and open files out of its attributes."
         ) from error
     model.zero_grad(set_to_none=True)
     model.cpu()

@@ -193,6 +193,13 @@ def test_sizes_of_which_only_some_follow_a_plan_keep_what_they_count_whole(way: 
     assert not graph.group("stem").prunable
 
 
+def test_an_instance_norm_without_tensors_follows_under_export_too() -> None:
+    model = Net(lambda m, x: m.n(x * (float(x.shape[2]) / 12)), n=nn.InstanceNorm2d(16))
+    graph = checked(model)
+    assert graph.front_end == "torch.export"
+    assert explorer.shrink(model, graph, random_plan(graph, 1, share=0.5)).n.num_features == 8
+
+
 def test_a_deformable_convolution_is_counted_and_its_channels_go() -> None:
     class Deformable(nn.Module):
         def __init__(self, module: bool) -> None:
