@@ -30,6 +30,7 @@ def bind(walk: Walk, width: Width) -> Count | None:
             walk.numbers[width.source] = walk.ties.fresh(int(width) * width.parts // width.times)
         labels = walk.numbers[width.source]
     walk.bound.append(width)
+    width.root.followed = True
     return Count(labels.repeat_interleave(width.times) if width.times > 1 else labels, width.parts)
 
 
@@ -38,6 +39,7 @@ def follows_groups(walk: Walk, groups: Width, layer: str) -> bool:
     follows = groups.source == (layer, "groups") and groups.times == groups.parts == 1
     if follows:
         walk.bound.append(groups)
+        groups.root.followed = True
     return follows
 
 

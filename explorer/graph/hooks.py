@@ -6,6 +6,7 @@ nobody's. So its code is read instead. In the hollow copy a changing hook leaves
 that freezes what it touches.
 """
 
+import builtins
 import dis
 import functools
 from collections.abc import Callable
@@ -18,6 +19,15 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map
 
 COLLECTING = ("append", "appendleft", "add", "extend", "update", "put", "__setitem__")  # they return nothing
+SILENT = ("CACHE", "EXTENDED_ARG", "NOP")
+WRITING = (
+    "getattr",
+    "setattr",
+    "delattr",
+    "exec",
+    "eval",
+    "map",
+)  # builtins that may do anything to what they get
 HARMLESS_IN_PLACE = ("detach_", "requires_grad_")
 
 _LIBRARY = torch.library.Library("pruning_explorer", "DEF")
@@ -56,7 +66,7 @@ def _mark(reason: str, _module: nn.Module, _args: Any, output: Any) -> Any:
 def only_looks(hook: Callable[..., Any]) -> bool:
     """Whether a forward hook's code returns nothing and writes into neither its module nor its output.
 
-    What has no Python code to read may change the output.
+    What has no Python code to read, or calls a function that is not built in, may change the output.
     """
     given = 0  # arguments that are bound already
     while isinstance(hook, functools.partial):
@@ -68,36 +78,40 @@ def only_looks(hook: Callable[..., Any]) -> bool:
         code, given = getattr(called, "__code__", None), given + 1
     if not isinstance(code, CodeType) or code.co_argcount <= given:
         return False
-    steps = [
-        step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "EXTENDED_ARG", "NOP")
-    ]
-    own = code.co_varnames[given], code.co_varnames[code.co_argcount - 1]  # the module and its output
-    return not any(_changes(steps, place, own) for place in range(len(steps)))
+    steps = [step for step in dis.get_instructions(code) if step.opname not in SILENT]
+    holders = code.co_varnames[:given]  # such as self, which a hook may write into
+    return not any(_changes(steps, place, holders) for place in range(len(steps)))
 
 
-def _changes(steps: list[dis.Instruction], place: int, own: tuple[str, ...]) -> bool:
-    step = steps[place]
-    if step.opname == "RETURN_CONST":
+def _changes(steps: list[dis.Instruction], place: int, holders: tuple[str, ...]) -> bool:
+    """Whether an instruction returns something, or may write into what the hook is given, or calls what may."""
+    step, name = steps[place], steps[place].opname
+    if name == "RETURN_CONST":
         return step.argval is not None
-    if step.opname == "RETURN_VALUE":
+    if name == "RETURN_VALUE":
         before = steps[place - 1]
         nothing = before.opname == "LOAD_CONST" and before.argval is None
         return not (nothing or _collects(steps, place - 1))
-    if step.opname in ("LOAD_METHOD", "LOAD_ATTR"):
-        name = str(step.argval)
-        return name.endswith("_") and not name.endswith("__") and name not in HARMLESS_IN_PLACE
-    if step.opname == "STORE_ATTR":
-        return _loads(steps[place - 1], own)
-    if step.opname == "STORE_SUBSCR":  # output[...] = value; a dictionary of outputs is the usual case
-        return _loads(steps[_start(steps, place - 1) - 1], own)
-    if step.opname == "BINARY_OP" and step.argrepr.endswith("="):  # output += value
-        return _loads(steps[_start(steps, place - 1) - 1], own)
-    return step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval == "setattr"
+    if name in ("LOAD_METHOD", "LOAD_ATTR"):
+        called = str(step.argval)
+        if called.startswith("__") or called in COLLECTING:
+            return not _apart(steps, place - 1, holders)
+        return called.endswith("_") and called not in HARMLESS_IN_PLACE
+    if name == "STORE_ATTR":
+        return not _apart(steps, place - 1, holders)
+    if name == "STORE_SUBSCR" or (name == "BINARY_OP" and step.argrepr.endswith("=")):
+        return not _apart(steps, _start(steps, place - 1) - 1, holders)
+    if name == "LOAD_GLOBAL" and "NULL" in step.argrepr:  # a function that is called
+        return step.argval in WRITING or not hasattr(builtins, str(step.argval))
+    keywords = step.argval if isinstance(step.argval, tuple) and name in ("KW_NAMES", "LOAD_CONST") else ()
+    return name in ("PUSH_NULL", "MAKE_FUNCTION") or "out" in keywords or "inplace" in keywords
 
 
-def _loads(step: dis.Instruction, names: tuple[str, ...]) -> bool:
-    loaded = step.argval if isinstance(step.argval, tuple) else (step.argval,)
-    return step.opname.startswith("LOAD_FAST") and bool(set(loaded) & set(names))
+def _apart(steps: list[dis.Instruction], end: int, holders: tuple[str, ...]) -> bool:
+    """Whether the expression that ends here begins with something that is not local to the hook."""
+    first = steps[_start(steps, end)]
+    own = first.opname == "LOAD_FAST" and first.argval in holders
+    return own or first.opname in ("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME", "COPY")
 
 
 def _collects(steps: list[dis.Instruction], end: int) -> bool:

@@ -36,14 +36,15 @@ Widths = dict[tuple[str, str], str]
 class Reads:
     """What was read: numbers of layers, whether any module of the user's asked for its mode, and sizes.
 
-    `sizes` maps (shape of a tensor, dimension) to the user's line. `noting` ends with the trace: what the explorer
-    then does with the numbers is no reading of the user's.
+    `sizes` maps (shape of a tensor, dimension) to the user's line. `given` are the numbers that can be followed.
+    `noting` ends with the trace: what the explorer then does with the numbers is no reading of the user's.
     """
 
     widths: Widths = field(default_factory=dict)
     training: bool = False
     noting: bool = True
     sizes: dict[tuple[tuple[int, ...], int], str] = field(default_factory=dict)
+    given: list["Width"] = field(default_factory=list)
 
 
 class Width(int):
@@ -57,6 +58,8 @@ class Width(int):
     line: str
     times: int
     parts: int
+    root: "Width"  # the number as it was read, of which this is a product or a share
+    followed: bool  # of a root: that it was used as a size of channels
     _reads: Reads
 
     def __new__(
@@ -64,6 +67,7 @@ class Width(int):
     ) -> "Width":
         width = super().__new__(cls, value)
         width.source, width.line, width.times, width.parts, width._reads = source, line, times, parts, reads
+        width.root, width.followed = width, False
         return width
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy of it is a plain number
@@ -75,7 +79,9 @@ class Width(int):
             self._reads.widths.setdefault(self.source, self.line)
 
     def _scaled(self, value: int, times: int, parts: int) -> "Width":
-        return Width(value, self.source, self.line, self._reads, self.times * times, self.parts * parts)
+        width = Width(value, self.source, self.line, self._reads, self.times * times, self.parts * parts)
+        width.root = self.root
+        return width
 
     def __mul__(self, other: Any) -> Any:
         if type(other) is int and other > 0 and self.parts == 1:
@@ -105,7 +111,8 @@ def _noted_operation(name: str) -> Any:
 
 for _name in (
     "add", "radd", "sub", "rsub", "rfloordiv", "truediv", "rtruediv", "mod", "rmod", "divmod", "rdivmod", "pow", "rpow",
-    "neg", "abs", "int", "eq", "ne", "lt", "le", "gt", "ge", "bool", "float", "and", "or", "xor",
+    "neg", "abs", "int", "index", "round", "trunc", "floor", "ceil",
+    "format", "str", "repr", "eq", "ne", "lt", "le", "gt", "ge", "bool", "float", "and", "or", "xor",
     "lshift", "rshift", "invert",
 ):  # fmt: skip
     setattr(Width, f"__{_name}__", _noted_operation(f"__{_name}__"))
@@ -183,7 +190,8 @@ def _number(attribute: str, names: dict[int, str], reads: Reads, followed: bool)
             caller = sys._getframe(1)
             if not caller.f_code.co_filename.startswith(TORCH):  # a layer may read its own
                 if followed and type(value) is int and value > 1:
-                    return Width(value, (name, attribute), users_line(caller), reads)
+                    reads.given.append(Width(value, (name, attribute), users_line(caller), reads))
+                    return reads.given[-1]
                 reads.widths.setdefault((name, attribute), users_line(caller))
         return value
 

@@ -262,6 +262,9 @@ class Walk:
         self.values, self.layers, self.fixed, self._calls = {}, [], [], Counter()
         for node, result in traced.results.items():
             self.values[node] = self._value(node, result, rule_for)
+        for width in traced.reads.given:
+            if not width.followed:  # used where no operator shows it, such as in range() or torch.tensor()
+                self.reads.setdefault(width.source, width.line)
         self.reads |= traced.reads.widths
         if traced.reads.sizes:
             self._freeze_read_sizes(traced.reads.sizes)

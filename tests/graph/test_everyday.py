@@ -156,6 +156,14 @@ class Widths(nn.Module):
             x = self.b(r) + p + q.mean((2, 3), keepdim=True)
         elif self.way == "used otherwise":
             x = self.c(x.flatten(2).view(-1, self.wide, 12, 12)) / self.wide
+        elif self.way in ("range", "tensor", "full", "text"):
+            y = self.c(x.flatten(2).view(-1, self.wide, 12, 12))
+            if self.way == "range":
+                x = y * sum(1 for _ in range(self.wide))
+            elif self.way == "tensor":
+                x = y * torch.tensor(self.wide)
+            else:
+                x = y + (torch.full((1,), self.wide) if self.way == "full" else len(f"{self.wide}"))
         elif self.way == "half of the split elsewhere":
             p, q = x.split((self.part, self.part), dim=1)
             x = (self.a(p) + self.b(q)) * (1.0 if self.part == 12 else 0.5)
@@ -175,12 +183,9 @@ def test_a_width_that_is_read_from_an_attribute_is_followed_to_where_it_is_used(
 
 
 @pytest.mark.parametrize(
-    ("way", "attribute"),
-    [("used otherwise", "wide"), ("half of the split elsewhere", "part"), ("product", "times")],
+    "way", ["used otherwise", "half of the split elsewhere", "product", "range", "tensor", "full", "text"]
 )
-def test_a_width_that_is_also_used_as_a_number_freezes_what_it_counts_and_names_the_line(
-    way: str, attribute: str
-) -> None:
+def test_a_width_that_is_also_used_as_a_number_freezes_what_it_counts_and_names_the_line(way: str) -> None:
     graph = checked(Widths(way))
     stem = graph.group("stem")
     assert not stem.prunable
@@ -267,6 +272,19 @@ def added(module: nn.Module, args: Any, output: Tensor) -> None:
     output += 1
 
 
+def aliased(module: nn.Module, args: Any, output: Tensor) -> None:
+    alias = output
+    alias[:, :4] = 0
+
+
+def behind(module: nn.Module, args: Any, output: Tensor) -> None:
+    output.data[:, 3] = 0
+
+
+def helped(module: nn.Module, args: Any, output: Tensor) -> None:
+    emptied(module, args, output)
+
+
 LOOKING: dict[str, Any] = {
     "object": Tap(),
     "collected": lambda module, args, output: SEEN.append(output.detach()),
@@ -278,6 +296,12 @@ CHANGING: dict[str, Any] = {
     "added to": added,
     "in place": lambda module, args, output: output.mul_(2),
     "no code to read": torch.nn.functional.normalize.__call__,
+    "alias": aliased,
+    "data": behind,
+    "helper": helped,
+    "by name": lambda module, args, output: output.__setitem__(0, 0),
+    "argument": lambda module, args, output: args[0].__setitem__(0, 0),
+    "out": lambda module, args, output: SEEN.append(torch.add(output, 1, out=output)),
     "partly": lambda module, args, output: None if module.training else output * 2,
 }
 

@@ -193,7 +193,7 @@ def test_a_module_without_weights_yet_is_refused() -> None:
 def test_a_module_that_cannot_be_copied_is_refused() -> None:
     model = small_net()
     model.lock = threading.Lock()
-    with pytest.raises(BadInput, match=r"Sequential cannot be copied .* Keep tensors"):
+    with pytest.raises(BadInput, match=r"Sequential cannot be copied .* Keep locks"):
         load(model, example=colour(1))
 
 
