@@ -51,7 +51,7 @@ def test_four_files_and_nothing_else(cut, tmp_path):
     assert sorted(contents(tmp_path / "a" / "b")) == sorted(NAMES.values())
 
 
-@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/b", 'a"b\\c', "n" * 300, ""])
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "a/b", 'a"b\\c', "n" * 300, ""])
 def test_no_name_leads_out_of_the_folder(cut, tmp_path, name):
     folder = tmp_path / "chosen" / "folder"
     paths = export(folder, replace(cut.network, name=name), *cut.all[1:], formats=("network", "archive"))
