@@ -4,7 +4,7 @@ Calls are met by watching torch's functions rather than by hooks on modules: not
 model.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
@@ -18,10 +18,14 @@ from explorer.data.fitting import require_labels, require_logits, taking
 from explorer.errors import ExplorerError
 from explorer.values import ChannelGraph
 
-READERS = {
-    torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d,
-    functional.linear,
-}  # fmt: skip
+_CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+READERS: dict[Any, tuple[str, ...]] = {
+    **dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), _CONVOLUTION),
+    **dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), _TRANSPOSED),
+    functional.linear: ("input", "weight", "bias"),
+}
+"""The functions that layers call, and the names of their arguments in order."""
 
 
 def _open(function: Any) -> Any:
@@ -44,14 +48,17 @@ class _Watch(TorchFunctionMode):
         graph: ChannelGraph,
         observe: Callable[[int, Tensor], Tensor],
         answered: Callable[[int, Tensor], object],
+        called: Callable[[int, Mapping[str, Any]], object],
     ) -> None:
         super().__init__()
-        self._observe, self._answered = observe, answered
+        self._observe, self._answered, self._called = observe, answered, called
         self._sequence: tuple[int, ...] = ()  # (L, N) inside torch's attention
         self._places: dict[int, list[int]] = {}  # a weight -> the layers that it serves, in order
         parameters = dict(model.named_parameters())
         for place in reversed(range(len(graph.layers))):
-            self._places.setdefault(id(parameters[graph.layers[place].weight]), []).append(place)
+            weight = parameters.get(graph.layers[place].weight)
+            if weight is not None:  # else a shrunk network's, of which nothing is left to read
+                self._places.setdefault(id(weight), []).append(place)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -61,15 +68,18 @@ class _Watch(TorchFunctionMode):
             with self._inside(args[0] if args else kwargs["query"]):
                 return ATTENTION(*args, **kwargs)
         if func in READERS:
-            named = dict(zip(("input", "weight"), args, strict=False)) | kwargs
+            named = dict(zip(READERS[func], args, strict=False)) | kwargs
             if places := self._places.get(id(named.get("weight"))):
                 place, sequence = places.pop(), self._sequence
                 given, weight = named.pop("input"), named.pop("weight")
-                x = self._observe(place, _images_first(given, sequence))
-                if sequence:
-                    x = x.transpose(0, 1).reshape(given.shape)
-                answer = func(x, weight, *args[2:], **named)
-                self._answered(place, _images_first(answer, sequence))
+                with torch._C.DisableTorchFunction():  # what we do here is no part of the network
+                    self._called(place, named)
+                    x = self._observe(place, _images_first(given, sequence))
+                    if sequence:
+                        x = x.transpose(0, 1).reshape(given.shape)
+                answer = func(x, weight, **named)
+                with torch._C.DisableTorchFunction():
+                    self._answered(place, _images_first(answer, sequence))
                 return answer
         return func(*args, **kwargs)
 
@@ -89,8 +99,8 @@ def _images_first(x: Tensor, sequence: tuple[int, ...]) -> Tensor:
     return x.reshape(*sequence, -1).transpose(0, 1) if sequence else x
 
 
-def _unnoted(_layer: int, _answer: Tensor) -> None:
-    """Nobody wants to see the layers' outputs."""
+def _unnoted(_layer: int, _of_it: Any) -> None:
+    """Nobody wants to know."""
 
 
 def run(
@@ -99,15 +109,17 @@ def run(
     inputs: Tensor,
     observe: Callable[[int, Tensor], Tensor],
     answered: Callable[[int, Tensor], object] = _unnoted,
+    called: Callable[[int, Mapping[str, Any]], object] = _unnoted,
 ) -> Any:
     """The model's output; meanwhile, layer number k of the graph is given `observe(k, input)` as its input.
 
+    Before that, `called(k, arguments)` is told of its other arguments (bias, stride, ...) as far as they are given;
     `answered(k, output)` is then called with what the layer itself returns, before batch norm. Layers are
     recognised by their weights, so that calls that are no layer of the graph do not matter. Raises BadInput
     where the model cannot take the inputs.
     """
     hint = f"The graph was traced for images of shape {graph.input_shape}."
-    with taking(type(model).__name__, inputs, hint), _Watch(model, graph, observe, answered):
+    with taking(type(model).__name__, inputs, hint), _Watch(model, graph, observe, answered, called):
         return model(inputs)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -274,34 +274,67 @@ class Cost:
     layer_params: tuple[int, ...] = field(repr=False)
 
 
+Repair = Literal["none", "merge", "refit", "refit_sequential"]
+"""How the layers that read removed channels are made for those that are left, without training: not at all, by adding
+the filter of a similar channel (needs no images), or by least squares, each layer by itself or one after the other."""
+
+REPAIRS: Mapping[str, str] = MappingProxyType(
+    {
+        "none": "no repair",
+        "merge": "merged neurons",
+        "refit": "refit by least squares",
+        "refit_sequential": "refit layer after layer",
+    }
+)
+"""The repairs, with a label for people."""
+
+
 @dataclass(frozen=True)
 class Recovery:
-    """What is done to the weights after cutting: nothing, BN statistics re-estimated, or epochs of training."""
+    """What is done to the weights after cutting, in this order: a repair of the layers that read removed channels,
+    BN statistics re-estimated, epochs of training.
+    """
 
     bn: bool = False
     epochs: int = 0
+    repair: Repair = "none"
 
     @classmethod
     def parse(cls, text: str) -> "Recovery":
-        """ "none", "bn" or a number of epochs (BN statistics are re-estimated before training)."""
-        if text == "none":
-            return cls()
-        if text == "bn":
-            return cls(bn=True)
-        if isinstance(text, str) and text.isdecimal() and int(text) > 0:
-            return cls(bn=True, epochs=int(text))
-        raise BadInput(f"Recovery {text!r} is not known. Use none, bn, or a number of epochs such as 1.")
+        """ "none", or one or two of: a repair ("merge", "refit", "refit_sequential") and then "bn" or a number of
+        epochs, joined by "+" as in "refit+bn". BN statistics are re-estimated before training. Raises BadInput.
+        """
+        head, plus, rest = text.partition("+") if isinstance(text, str) else ("", "", "")
+        repaired = head in REPAIRS and head != "none"
+        repair = cast(Repair, head) if repaired else "none"
+        then = rest if repaired else text
+        if text == "none" or (repaired and not plus):
+            return cls(repair=repair)
+        if then == "bn":
+            return cls(bn=True, repair=repair)
+        if isinstance(then, str) and then.isdecimal() and int(then) > 0:
+            return cls(bn=True, epochs=int(then), repair=repair)
+        raise BadInput(
+            f"Recovery {text!r} is not known. Use none, bn, a number of epochs such as 1, or a repair "
+            "(merge, refit, refit_sequential), alone or before one of these: refit+bn, refit+1."
+        )
 
     @property
     def code(self) -> str:
-        return str(self.epochs) if self.epochs else ("bn" if self.bn else "none")
+        """What `parse` reads."""
+        then = str(self.epochs) if self.epochs else ("bn" if self.bn else "")
+        return (
+            "+".join(part for part in (self.repair if self.repair != "none" else "", then) if part) or "none"
+        )
 
     @property
     def label(self) -> str:
         """For people, beside every accuracy."""
+        then = "re-estimated BN" if self.bn else ""
         if self.epochs:
-            return f"trained {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
-        return "re-estimated BN" if self.bn else "no recovery"
+            then = f"trained {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        repair = REPAIRS[self.repair] if self.repair != "none" else ""
+        return ", ".join(part for part in (repair, then) if part) or "no recovery"
 
 
 @dataclass(frozen=True)
@@ -315,7 +348,8 @@ class State:
 
     @cached_property
     def key(self) -> str:
-        return content_key(self.weights_key, self.plan_key, self.recovery.bn, self.recovery.epochs, self.seed)
+        done = self.recovery
+        return content_key(self.weights_key, self.plan_key, done.bn, done.epochs, done.repair, self.seed)
 
 
 def wilson_interval(correct: int, seen: int) -> tuple[float, float]:

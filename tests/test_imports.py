@@ -18,7 +18,7 @@ PACKAGE = Path(explorer.__file__).parent
 ROWS: list[set[str]] = [
     {"errors", "interrupts", "memory"}, {"values", "strings", "emptied"}, {"records"},
     {"chains", "instances", "paired", "published", "published_dynamic"}, {"graph"},
-    {"costs", "surgery", "data"}, {"zoo"}, {"capture"}, {"criteria", "allocate", "coverage"}, {"evaluate", "observe"},
+    {"costs", "surgery", "data"}, {"zoo"}, {"capture"}, {"repair"}, {"criteria", "allocate", "coverage"}, {"evaluate", "observe"},
     {"dynamic"}, {"methods"}, {"export"}, {"session"}, {"figures", "panels"}, {"app"}, {"jupyter", "launch"}, {"cli"},
     {"__main__"},
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The live road: plan -> shrink -> recover -> fold -> accuracy, batch by batch; what of it is remembered."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -7,12 +8,13 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from explorer.data import Data
+from explorer.data import Data, as_images
 from explorer.evaluate.estimates import Check, Judge, Judged, as_module, nothing, weights_key
 from explorer.evaluate.folding import fold
 from explorer.evaluate.memo import Memo
 from explorer.evaluate.recovery import TrainingStep, norms_with_statistics, recover
 from explorer.graph.copies import deep_copy
+from explorer.repair import Observed, apply, gather
 from explorer.surgery import shrink as surgery_shrink
 from explorer.values import ChannelGraph, Estimate, Plan, Recovery, State, full_plan
 from explorer.zoo.network import Network
@@ -24,7 +26,7 @@ Shrink = Callable[[nn.Module, ChannelGraph, Plan], nn.Module]
 Progress = Callable[[TrainingStep], object]
 
 
-def unnoticed(_step: object) -> None:
+def unnoticed(*_step: object) -> None:
     """The progress callback that tells nobody."""
 
 
@@ -50,6 +52,35 @@ class LiveEvaluation:
         self._finished: Memo[Judged] = Memo(FINISHED)
         self._trained: Memo[nn.Module] = Memo(TRAINED)
         self._recent: Memo[nn.Module] = Memo(RECENT)
+        self._observed: Observed | None = None
+        self._observing = threading.Lock()
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the moments that refits need are known."""
+        return self._observed is not None
+
+    def observed(
+        self, check: Check = nothing, progress: Callable[[int, int], object] = unnoticed
+    ) -> Observed:
+        """The moments that refits need, gathered over training images at first use; `progress` gets (images done,
+        images). Raises what `check` raises, and then nothing was gathered, and BadInput without training images.
+        """
+        with self._observing:
+            if self._observed is None:
+                images = as_images(self._data, "train")
+                with torch.inference_mode(False):
+                    self._observed = gather(
+                        self._dense_model, self._graph, images, check=check, progress=progress
+                    )
+            return self._observed
+
+    @cached_property
+    def _dense_model(self) -> nn.Module:
+        """The network in eval mode; a copy, whatever mode the user's is in."""
+        model = deep_copy(self._model)
+        model.eval()
+        return model
 
     def available(self, recovery: Recovery) -> tuple[Recovery, str]:
         """The recovery that can be done and, if it is another, why.
@@ -57,8 +88,10 @@ class LiveEvaluation:
         Without training images there is none, without their labels no training, and without batch norm no
         statistics are re-estimated.
         """
+        if recovery == Recovery(repair="merge"):
+            return recovery, ""
         if recovery != Recovery() and self._data.train is None:
-            return Recovery(), (
+            return Recovery(repair="merge" if recovery.repair == "merge" else "none"), (
                 f"{self._data.name} has no training images, so nothing is done to the weights after cutting "
                 f"(asked for: {recovery.label})."
             )
@@ -165,8 +198,15 @@ class LiveEvaluation:
         check()
         with torch.inference_mode(False):  # else the weights could never be trained
             network = self._shrink(self._model, self._graph, plan)
+            check()
+            if recovery.repair != "none":
+                observed = self.observed(check) if recovery.repair.startswith("refit") else None
+                apply(
+                    *(self._dense_model, network, self._graph, plan),
+                    *(recovery.repair, observed, self._data.train, check),
+                )
         check()
-        if recovery != Recovery():
+        if recovery.bn or recovery.epochs:
             network = recover(
                 network,
                 self._data.train,

@@ -1,4 +1,4 @@
-"""What is done to the weights after a cut: BN statistics re-estimated, then epochs of training."""
+"""What is done to the weights after a cut: a repair, BN statistics re-estimated, then epochs of training."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from explorer.data import Data, DataSource, Images, as_images
 from explorer.data.batches import fitting, split_evenly
 from explorer.data.fitting import require_labels
-from explorer.errors import BadInput, ExplorerError, Interrupted
+from explorer.errors import BadInput, ExplorerError, Interrupted, require_name
 from explorer.evaluate.estimates import (
     Check,
     as_module,
@@ -23,6 +23,8 @@ from explorer.evaluate.estimates import (
 )
 from explorer.graph.copies import deep_copy
 from explorer.graph.randomness import own_torch_numbers
+from explorer.repair import repair as repaired
+from explorer.values import REPAIRS, ChannelGraph, Plan, Repair
 from explorer.zoo.network import Network
 
 BN_IMAGES = 256  # up to 4,096 give the same accuracy on the bundled resnet20, within 0.5 %
@@ -151,9 +153,14 @@ def recover(
     seed: int = 0,
     progress: Callable[[TrainingStep], object] | None = None,
     stop: Callable[[], object] | None = None,
+    repair: Repair = "none",
+    graph: ChannelGraph | None = None,
+    plan: Plan | None = None,
 ) -> nn.Module:
     """A copy in eval mode with BN statistics re-estimated (`bn`), then trained for `epochs`.
 
+    With a `repair`, and for it the `graph` and the `plan`, the model is the network before the cut: it is shrunk and
+    repaired first, as by `explorer.repair`.
     Uses the training images of a Data; any other source of images is taken as training images. Re-estimation
     needs no labels, training does.
     `progress` gets every TrainingStep. `stop` is called before every batch: returning True ends the work with
@@ -162,6 +169,16 @@ def recover(
     ExplorerError when the loss is no longer finite.
     """
     source = as_module(model)
+    require_name("repair", repair, REPAIRS)
+    if repair != "none":
+        if graph is None or plan is None:
+            raise BadInput(
+                f"repair={repair!r} compares the cut network with the whole one: pass the network before the cut as "
+                "model, and graph= and plan=, or repair it first by explorer.repair(model, graph, plan, how)."
+            )
+        with torch.inference_mode(False):
+            images = None if repair == "merge" else _training_images(data)
+            source = repaired(source, graph, plan, repair, images)
     with torch.inference_mode(False):  # else the copy's weights could never be trained
         recovered = deep_copy(source)
         recovered.eval()
