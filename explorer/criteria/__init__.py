@@ -9,6 +9,7 @@ from explorer.criteria.activations import APOZ, MEAN_ACTIVATION
 from explorer.criteria.bn_gamma import BNGamma
 from explorer.criteria.fpgm import FPGM
 from explorer.criteria.norms import L1, L2
+from explorer.criteria.obs import OBS
 from explorer.criteria.order import Order
 from explorer.criteria.random import Random
 from explorer.criteria.subject import Criterion, Subject
@@ -22,6 +23,7 @@ from explorer.values import ChannelGraph, Scores
 
 CRITERIA: dict[str, Criterion] = {
     "taylor": Taylor(),
+    "obs": OBS(),
     "l1": L1,
     "l2": L2,
     "bn_gamma": BNGamma(),

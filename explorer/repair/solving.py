@@ -60,22 +60,5 @@ def errors_by_width(weight: Tensor, covariance: Tensor, order: Tensor, taps: int
     return behind / behind[0] if behind[0] > 0 else torch.zeros_like(behind)
 
 
-def removal_losses(weight: Tensor, covariance: Tensor, taps: int) -> Tensor:
-    """How much the least error rises when each input alone is removed: (inputs,), a share of E|W x|^2.
-
-    L_c = tr(W_c ((C^-1)_cc)^-1 W_c'), (C^-1)_cc the block of an input's taps: Optimal Brain Surgeon (Hassibi and Stork
-    1993) for a channel and a layer's output.
-    """
-    damped = covariance.clone()
-    damped.diagonal().add_(ridge_of(covariance))
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    inputs = weight.shape[1] // taps
-    blocks = inverse.reshape(inputs, taps, inputs, taps).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-    columns = weight.reshape(len(weight), inputs, taps).permute(1, 0, 2)
-    losses = (columns @ torch.linalg.inv(blocks) * columns).sum((1, 2))
-    whole = _energy(weight, covariance)
-    return losses / whole if whole > 0 else torch.zeros_like(losses)
-
-
 def _energy(weight: Tensor, covariance: Tensor) -> float:
     return float(((weight @ covariance) * weight).sum())
