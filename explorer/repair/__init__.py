@@ -1,7 +1,5 @@
 """Repair without training: the layers that lost inputs are made for those that are left."""
 
-from typing import get_args
-
 from torch import nn
 
 from explorer.data import DataSource, Images, as_images
@@ -12,7 +10,7 @@ from explorer.repair.moments import Check, Observed, gather, nothing
 from explorer.repair.refit import Refitted, refit
 from explorer.repair.sequential import refit_sequential
 from explorer.surgery import shrink
-from explorer.values import ChannelGraph, Plan, Repair
+from explorer.values import REPAIRS, ChannelGraph, Plan, Repair
 
 __all__ = ["Observed", "Refitted", "apply", "gather", "repair"]
 
@@ -29,21 +27,19 @@ def repair(
     is given them. Layers that cannot be repaired stay as they were cut. Raises what shrink raises, UnknownName for
     another repair, and BadInput for refits without images.
     """
-    require_name("repair", how, get_args(Repair))
-    observed = used = None
-    if how.startswith("refit"):
-        if images is None:
-            raise BadInput(
-                f"how={how!r} fits weights to training images: pass images=, such as network.data.train or a tensor "
-                '(N, channels, height, width). Without images, use how="merge".'
-            )
-        used = as_images(images, "train")
-        dense = deep_copy(model)
-        dense.eval()
-        observed = gather(dense, graph, used)
-        model = dense
+    require_name("repair", how, REPAIRS)
+    refits = how.startswith("refit")
+    if refits and images is None:
+        raise BadInput(
+            f"how={how!r} fits weights to training images: pass images=, such as network.data.train or a tensor "
+            '(N, channels, height, width). Without images, use how="merge".'
+        )
+    used = as_images(images, "train") if refits and images is not None else None
     shrunk = shrink(model, graph, plan)
-    apply(model, shrunk, graph, plan, how, observed, used)
+    dense = deep_copy(model)
+    dense.eval()
+    observed = gather(dense, graph, used) if used else None
+    apply(dense, shrunk, graph, plan, how, observed, used)
     return shrunk
 
 

@@ -1,8 +1,9 @@
 """Merge: what read a removed filter reads the most similar filter that is kept instead. Needs no images.
 
-After Kim et al. 2020 (NeurIPS, Neuron Merging). With y = gamma (u - mu) / sigma + beta and filters w_n = s w_p, the removed
-channel is y_n = S y_p + B with S = s (gamma_n / gamma_p) (sigma_p / sigma_n) and
-B = beta_n + (gamma_n / sigma_n) (s (mu_p - sigma_p beta_p / gamma_p) - mu_n). Behind a ReLU, S > 0 and B = 0 lose nothing.
+After Kim et al. 2020 (NeurIPS, Neuron Merging). With y = gamma (u - mu) / sigma + beta and filters w_n = s w_p, the
+removed channel is y_n = S y_p + B with S = s (gamma_n / gamma_p) (sigma_p / sigma_n) and
+B = beta_n + (gamma_n / sigma_n) (s (mu_p - sigma_p beta_p / gamma_p) - mu_n). Behind a ReLU, S > 0 and B = 0 lose
+nothing.
 """
 
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from explorer.repair.homogeneous import scaling_readers
+from explorer.repair.readers import Reader, find_readers
 from explorer.repair.refit import Refitted
 from explorer.surgery import removed_positions
-from explorer.values import ChannelGraph, ChannelGroup, Layer, Plan
+from explorer.values import ChannelGraph, ChannelGroup, Ints, Plan
 
 LEAST_COSINE = 0.1
 SIMILARITY = 0.85  # lambda: weight of the cosine against that of B, as published for a ResNet-56
@@ -22,10 +25,14 @@ SIMILARITY = 0.85  # lambda: weight of the cosine against that of B, as publishe
 
 @dataclass(frozen=True, eq=False)
 class _Filters:
-    """The filters of a group, a row a unit, and the batch norm behind them (mean, sigma, gamma, beta), (units,) each."""
+    """A group's filters, a row a unit, and the batch norm behind them: (units,) each of mean, sigma, gamma, beta.
+
+    `source` is the name of the last tensor before the activation: the filters', or the batch norm's mean.
+    """
 
     rows: Tensor
     norm: tuple[Tensor, Tensor, Tensor, Tensor] | None
+    source: str
 
 
 def merge(
@@ -33,32 +40,39 @@ def merge(
 ) -> list[Refitted]:
     """In place: the readers of every removed unit's channels are added, times S, to those of the most similar kept one.
 
-    Of a group whose filters are one layer's, with nothing but its batch norm between them and the activation.
-    `by_cosine` multiplies S by the filters' cosine, which is ours: the exact S is for parallel filters, and too much
-    for others. Returns what became of every layer that lost inputs.
+    Of a group whose filters are one layer's, with nothing but its batch norm and what scales as a ReLU does between
+    them and the reader. `by_cosine` multiplies S by the filters' cosine, which is ours: the exact S is for parallel
+    filters, and too much for others. Returns what became of every layer that lost inputs.
     """
-    removed, found = removed_positions(graph, plan), dict[str, Refitted]()
-    readers = {layer.weight: layer for layer in reversed(graph.layers) if layer.kind != "depthwise conv"}
+    removed = removed_positions(graph, plan)
+    readers, unfit = find_readers(model, graph)
+    known = set(dict(shrunk.named_parameters()))  # of a layer without outputs nothing is left
+    found = dict[str, Refitted]()
     with torch.no_grad():
-        for group in graph.prunable:
-            kept = torch.from_numpy(plan.keep[group.id].copy())
-            if kept.all() or not kept.any():
-                continue
-            filters = _filters_of(model, graph, group)
+        cut = [group for group in graph.prunable if 0 < plan.widths[group.id] < group.size]
+        made = {group.id: _filters_of(model, graph, group) for group in cut}
+        sources = {group: each.source for group, each in made.items() if isinstance(each, _Filters)}
+        scales = scaling_readers(model, graph, sources)
+        for group in cut:
+            filters, kept = made[group.id], torch.from_numpy(plan.keep[group.id].copy())
             for slot in group.slots:
-                layer = readers.get(slot.tensor)
-                if (
-                    not slot.reads
-                    or layer is None
-                    or slot.dim != (0 if layer.kind == "transposed conv" else 1)
-                ):
+                reader = readers.get(slot.tensor)
+                if reader is None or not slot.reads or slot.tensor not in known:
+                    continue
+                if slot.dim != (0 if reader.transposed else 1):
                     continue
                 if isinstance(filters, str):
-                    found[layer.name] = Refitted(layer.name, reason=filters)
-                    continue
-                pairs = _pairs(filters, kept, by_cosine)
-                _merge_into(model, shrunk, layer, slot.dim, slot.unit, pairs, removed)
-                found.setdefault(layer.name, Refitted(layer.name))
+                    reason = filters
+                elif (group.id, reader.weight) not in scales:
+                    reason = f"what lies between {group.id} and {reader.layer} may not scale as a ReLU does"
+                else:
+                    reason = unfit.get(reader.weight, "")
+                if not reason and isinstance(filters, _Filters):
+                    pairs = _pairs(filters, kept, by_cosine)
+                    _merge_into(model, shrunk, reader, slot.dim, slot.unit, pairs, removed)
+                    found[reader.layer] = Refitted(reader.layer)
+                else:
+                    found.setdefault(reader.layer, Refitted(reader.layer, reason=reason))
     return list(found.values())
 
 
@@ -90,7 +104,7 @@ def _filters_of(model: nn.Module, graph: ChannelGraph, group: ChannelGroup) -> _
     if not norm:
         if isinstance(bias, Tensor):
             rows = torch.cat([rows, bias[order, None].double()], 1)
-        return _Filters(rows, None)
+        return _Filters(rows, None, layer.weight)
     module = model.get_submodule(norm)
     assert isinstance(module, _BatchNorm)
     assert module.running_mean is not None
@@ -102,7 +116,7 @@ def _filters_of(model: nn.Module, graph: ChannelGraph, group: ChannelGroup) -> _
     one = torch.ones_like(sigma)
     gamma = module.weight.double()[order] if module.affine else one
     beta = module.bias.double()[order] if module.affine else 0 * one
-    return _Filters(rows, (mean, sigma, gamma, beta))
+    return _Filters(rows, (mean, sigma, gamma, beta), f"{norm}.running_mean")
 
 
 def _pairs(filters: _Filters, kept: Tensor, by_cosine: bool) -> list[tuple[int, int, float]]:
@@ -139,19 +153,17 @@ def _pairs(filters: _Filters, kept: Tensor, by_cosine: bool) -> list[tuple[int, 
 def _merge_into(
     model: nn.Module,
     shrunk: nn.Module,
-    layer: Layer,
+    reader: Reader,
     dim: int,
-    unit: np.ndarray,
+    unit: Ints,
     pairs: list[tuple[int, int, float]],
     removed: dict[tuple[str, int], Tensor],
 ) -> None:
     """Add the columns of removed units to those of the kept ones; a unit's places come in one order for all units."""
-    small = dict(shrunk.named_parameters()).get(layer.weight)
-    if small is None:  # nothing is left of the layer
-        return
-    whole = model.get_parameter(layer.weight).movedim(dim, 0)
-    gone = removed.get((layer.weight, dim), torch.zeros(len(whole), dtype=torch.bool))
-    lost = removed.get((layer.weight, 1 - dim))
+    small = shrunk.get_parameter(reader.weight)
+    whole = model.get_parameter(reader.weight).movedim(dim, 0)
+    gone = removed.get((reader.weight, dim), torch.zeros(len(whole), dtype=torch.bool))
+    lost = removed.get((reader.weight, 1 - dim))
     place_now = (~gone).cumsum(0) - 1
     columns = small.movedim(dim, 0)
     for old, new, scale in pairs:

@@ -1,6 +1,7 @@
 """What layers read, in first and second moments over training images: all that a refit has to know of them."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -8,22 +9,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
-from explorer.capture import READERS, run
+from explorer.capture import run
 from explorer.data import Images
 from explorer.data.batches import fitting, split_evenly
 from explorer.memory import available
 from explorer.repair.patches import Places, output_sides, patches
-from explorer.values import ChannelGraph, Layer
+from explorer.repair.readers import OtherUses, Reader, as_convolution, find_readers
+from explorer.values import ChannelGraph
 
 IMAGES = 400
-BATCH = 100
-FEWEST_ROWS, ROWS_PER_UNKNOWN = (
-    4096,
-    8,
-)  # patches of a layer; four times as many change nothing that is measured
+BATCH = 32
+FEWEST_ROWS = 4096  # patches of a layer, and
+ROWS_PER_UNKNOWN = (
+    8  # as many for each weight of an output; four times as many change nothing that is measured
+)
 BUDGET = 512 * 1024**2  # bytes that all covariances together may take
 AT_ONCE = 2**22  # numbers of patches that are held at once
 Check = Callable[[], object]
@@ -32,27 +32,6 @@ Progress = Callable[[int, int], object]
 
 def nothing(*_given: object) -> None:
     """The check or progress that nobody waits for."""
-
-
-@dataclass(frozen=True, eq=False)
-class Reader:
-    """A layer whose inputs can be removed: how its weight is laid out. `bias` is the name of a parameter, or ""."""
-
-    layer: str
-    weight: str
-    shape: tuple[int, ...]
-    transposed: bool
-    groups: int
-    bias: str = ""
-
-    @property
-    def inputs(self) -> int:
-        """Inputs of a group of the convolution."""
-        return self.shape[0] if self.transposed else self.shape[1]
-
-    @property
-    def taps(self) -> int:
-        return math.prod(self.shape[2:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,118 +61,66 @@ class Observed:
         return tuple(self.readers[name].layer for name, each in self.moments.items() if each.by_place)
 
 
-def find_readers(graph: ChannelGraph) -> tuple[dict[str, Reader], dict[str, str]]:
-    """Layers that sum over channels of prunable groups, by weight, and why some cannot be refitted."""
-    layers: dict[str, Layer] = {}
-    for layer in graph.layers:
-        layers.setdefault(layer.weight, layer)
-    readers, unfit = dict[str, Reader](), dict[str, str]()
-    for name, dim in {
-        (slot.tensor, slot.dim) for group in graph.prunable for slot in group.slots if slot.reads
-    }:
-        layer = layers.get(name)
-        if layer is None or layer.kind == "depthwise conv":
-            continue
-        transposed, shape = layer.kind == "transposed conv", graph.shapes[name]
-        if dim != (0 if transposed else 1):
-            continue  # groups of a convolution go whole: what is left of it reads what it read
-        groups = 1 if len(shape) < 3 else len(layer.out_units if transposed else layer.in_units) // shape[1]
-        if transposed:
-            groups = len(layer.out_units) // shape[1]
-            if groups > 1:
-                unfit[name] = f"{layer.name} is a transposed convolution in groups"
-                continue
-        readers[name] = Reader(layer.name, name, shape, transposed, groups)
-    order = {name: place for place, name in enumerate(layers)}
-    return {name: readers[name] for name in sorted(readers, key=order.__getitem__)}, unfit
-
-
-class _OtherUses(TorchFunctionMode):
-    """Notes which parameters are given to other functions than those that layers call."""
-
-    def __init__(self, model: nn.Module, names: Mapping[str, Reader]) -> None:
-        super().__init__()
-        self._names = {id(model.get_parameter(name)): name for name in names}
-        self.found: dict[str, str] = {}
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        answer = func(*args, **(kwargs or {}))
-        if func not in READERS and any(isinstance(leaf, Tensor) for leaf in tree_leaves(answer)):
-            for leaf in tree_leaves((args, kwargs)):
-                if name := self._names.get(id(leaf), ""):
-                    self.found[name] = getattr(func, "__name__", "another function")
-        return answer
-
-
-def as_convolution(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """What a layer is given, as a convolution's: (..., C) of a linear layer becomes (N, C, positions)."""
-    if weight.dim() > 2:
-        return x, weight
-    return x.reshape(len(x), -1, x.shape[-1]).transpose(1, 2), weight[..., None]
-
-
-def positions_of(x: Tensor, weight: Tensor, given: Mapping[str, Any], transposed: bool) -> int:
-    """At how many places of an input a layer is applied."""
-    return math.prod(output_sides(x, weight, given, transposed))
+def rows_wanted(unknowns: int) -> int:
+    """How many patches tell so many weights of an output apart well enough."""
+    return max(FEWEST_ROWS, ROWS_PER_UNKNOWN * unknowns)
 
 
 class _Gathering:
-    """Sums of patches and of their products, over the batches of one pass."""
+    """Sums of patches and of their products, over the batches of one pass, and the biases that calls are given."""
 
     def __init__(
-        self, model: nn.Module, graph: ChannelGraph, readers: dict[str, Reader], images: int, budget: float
+        self,
+        model: nn.Module,
+        graph: ChannelGraph,
+        readers: Mapping[str, Reader],
+        images: int,
+        by_place: set[str],
     ) -> None:
-        self._graph, self._images, self.readers = graph, images, readers
-        self._parameters = {name: value.detach() for name, value in model.named_parameters()}
-        self._bias_names = {id(value): name for name, value in model.named_parameters()}
-        self._place = {
-            place: layer.weight for place, layer in enumerate(graph.layers) if layer.weight in readers
-        }
+        self._images, self._readers, self._by_place = images, readers, by_place
+        self._weights = {name: model.get_parameter(name).detach() for name in readers}
+        self._layers = [layer.weight for layer in graph.layers]
         self._given: Mapping[str, Any] = {}
-        self._generators = {
-            name: torch.Generator().manual_seed(seed) for seed, name in enumerate(self.readers)
-        }
-        self._by_place = _too_wide(readers, budget)
-        self.sums: dict[str, Tensor] = {}
-        self.products: dict[str, Tensor] = {}
-        self.rows: dict[str, int] = {}
+        self._generators = {name: torch.Generator().manual_seed(seed) for seed, name in enumerate(readers)}
+        self.biases: dict[str, set[int]] = defaultdict(set)
+        self._sums: dict[str, Tensor] = {}
+        self._products: dict[str, Tensor] = {}
+        self.rows: dict[str, int] = defaultdict(int)
 
     def called(self, place: int, given: Mapping[str, Any]) -> None:
         self._given = given
+        self.biases[self._layers[place]].add(id(given.get("bias")))
 
     def observe(self, place: int, x: Tensor) -> Tensor:
-        name = self._place.get(place)
-        if name is None:
-            return x
-        given, reader = self._given, self.readers[name]
-        bias = self._bias_names.get(id(given.get("bias")), "")
-        self.readers[name] = replace(reader, bias=bias)
-        inputs, weight = as_convolution(x, self._parameters[name])
+        if (name := self._layers[place]) in self._readers:
+            self._add(name, *as_convolution(x, self._weights[name]))
+        return x
+
+    def _add(self, name: str, inputs: Tensor, weight: Tensor) -> None:
+        given, reader = self._given, self._readers[name]
+        transposed = reader.transposed
         if name in self._by_place:
-            weight, given = weight[(..., *[slice(1)] * (weight.dim() - 2))], {}
-        transposed = reader.transposed and name not in self._by_place
+            corner: tuple[Any, ...] = (..., *[slice(1)] * (weight.dim() - 2))
+            weight, given, transposed = weight[corner], {}, False
         width = reader.inputs * math.prod(weight.shape[2:])
-        wanted = max(FEWEST_ROWS, ROWS_PER_UNKNOWN * width)
-        every = positions_of(inputs, weight, given, transposed)
-        count = min(every, math.ceil(wanted / self._images))
-        chunk = max(1, AT_ONCE // (count * width * reader.groups))
-        for part in inputs.split(chunk):
+        every = math.prod(output_sides(inputs, weight, given, transposed))
+        count = min(every, math.ceil(rows_wanted(width) / self._images))
+        for part in inputs.split(max(1, AT_ONCE // max(1, count * width * reader.groups))):
             places = Places.drawn(len(part), every, count, self._generators[name])
             found = patches(part, weight, given, transposed, places).double()
             rows = found.reshape(-1, reader.groups, width).transpose(0, 1)
-            total, products = rows.sum(1), rows.transpose(1, 2) @ rows
-            self.sums[name] = self.sums[name] + total if name in self.sums else total
-            self.products[name] = self.products[name].add_(products) if name in self.products else products
-            self.rows[name] = self.rows.get(name, 0) + rows.shape[1]
-        return x
+            if name not in self._sums:
+                self._sums[name] = rows.new_zeros(reader.groups, width)
+                self._products[name] = rows.new_zeros(reader.groups, width, width)
+            self._sums[name] += rows.sum(1)
+            self._products[name].baddbmm_(rows.transpose(1, 2), rows)
+            self.rows[name] += rows.shape[1]
 
     def moments(self, name: str) -> Moments:
         count = self.rows[name]
-        mean = self.sums[name] / count
-        covariance = self.products.pop(name).div_(count)
-        covariance -= mean[:, :, None] * mean[:, None, :]
+        mean = self._sums[name] / count
+        covariance = self._products.pop(name).div_(count)
+        covariance.baddbmm_(mean[:, :, None], mean[:, None, :], alpha=-1)
         return Moments(mean, covariance, count, name in self._by_place)
 
 
@@ -226,10 +153,11 @@ def gather(
     (images done, images). Raises BadInput where the model cannot take the images.
     """
     used = images.mixed(count)
-    readers, unfit = find_readers(graph)
+    readers, unfit = find_readers(model, graph)
+    fit = {name: reader for name, reader in readers.items() if name not in unfit}
     budget = min(BUDGET, available() / 4) if budget is None else budget
-    gathering = _Gathering(model, graph, readers, len(used), budget)
-    others = _OtherUses(model, readers)
+    gathering = _Gathering(model, graph, fit, len(used), _too_wide(fit, budget))
+    others = OtherUses(model)
     batch = fitting(model, used.inputs(slice(0, 1)), BATCH)
     done = 0
     with torch.no_grad(), others:
@@ -238,18 +166,30 @@ def gather(
             run(model, graph, used.inputs(rows), gathering.observe, called=gathering.called)
             done += len(rows)
             progress(done, len(used))
-    found = dict[str, Moments]()
-    for name, reader in readers.items():
+    moments = dict[str, Moments]()
+    for name, reader in fit.items():
         if name in others.found:
             unfit[name] = f"the weight of {reader.layer} is also used by {others.found[name]}"
         elif name not in gathering.rows:
             unfit[name] = f"no call of {reader.layer} was met when the network ran"
         else:
-            moments = gathering.moments(name)
-            if not torch.isfinite(moments.covariance).all():
+            moments[name] = gathering.moments(name)
+            if not bool(torch.isfinite(moments[name].covariance).all()):
                 unfit[name] = f"what {reader.layer} reads is not finite"
-            else:
-                found[name] = moments
-    return Observed(
-        MappingProxyType(gathering.readers), MappingProxyType(found), MappingProxyType(unfit), len(used)
-    )
+                del moments[name]
+    readers |= _with_biases(model, fit, gathering.biases, others.found)
+    return Observed(MappingProxyType(readers), MappingProxyType(moments), MappingProxyType(unfit), len(used))
+
+
+def _with_biases(
+    model: nn.Module, readers: Mapping[str, Reader], given: Mapping[str, set[int]], used: Mapping[str, str]
+) -> dict[str, Reader]:
+    """The readers with their biases, as far as each is a parameter that nothing else uses."""
+    names = {id(value): name for name, value in model.named_parameters() if name not in used}
+    uses = [bias for biases in given.values() for bias in biases]
+    found = {}
+    for name, reader in readers.items():
+        biases = {bias for bias in given.get(name, ()) if uses.count(bias) == 1}
+        bias = names.get(biases.pop(), "") if len(biases) == len(given.get(name, ())) == 1 else ""
+        found[name] = replace(reader, bias=bias)
+    return found

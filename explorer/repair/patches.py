@@ -29,7 +29,7 @@ class Places:
 
 
 def as_matrix(weight: Tensor, transposed: bool, groups: int) -> Tensor:
-    """A layer's weight as what its patches are multiplied with: (groups, outputs per group, inputs per group * taps)."""
+    """A layer's weight as what its patches are multiplied with: (groups, outputs of a group, its inputs * taps)."""
     if weight.dim() > 2 and transposed:
         weight = weight.flip(tuple(range(2, weight.dim()))).transpose(0, 1)
     return weight.reshape(groups, weight.shape[0] // groups, -1)
@@ -45,7 +45,7 @@ def as_weight(matrix: Tensor, like: Tensor, transposed: bool) -> Tensor:
 
 def output_sides(x: Tensor, weight: Tensor, given: Mapping[str, Any], transposed: bool) -> tuple[int, ...]:
     """The sides of what a convolution returns."""
-    padded, _stride, dilation, stride = _as_plain(x[:1, :1], weight, given, transposed)
+    padded, dilation, stride = _as_plain(x[:1, :1], weight, given, transposed)
     reach = (d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True))
     return tuple((side - r - 1) // s + 1 for side, r, s in zip(padded.shape[2:], reach, stride, strict=True))
 
@@ -57,26 +57,22 @@ def patches(x: Tensor, weight: Tensor, given: Mapping[str, Any], transposed: boo
     """
     if x.shape[1] == 0:
         return x.new_zeros((len(x), places.flat.shape[1], 0, 1))
-    padded, _, dilation, stride = _as_plain(x, weight, given, transposed)
-    kernel = weight.shape[2:]
-    sides = output_sides(x, weight, given, transposed)
-    rest, index = places.flat, []
-    for dim in reversed(range(len(sides))):
-        at = (rest % sides[dim]) * stride[dim]
-        rest = rest // sides[dim]
-        taps = torch.arange(kernel[dim]) * dilation[dim]
-        shape = [1] * len(sides)
-        shape[dim] = kernel[dim]
-        index.append(at.view(*at.shape, *[1] * len(sides)) + taps.view(shape))
-    images = torch.arange(len(x)).view(-1, 1, *[1] * len(sides))
-    found = padded[(images, slice(None), *reversed(index))]  # (N, P, taps..., C)
-    return found.flatten(2, -2).transpose(2, 3)
+    padded, dilation, stride = _as_plain(x, weight, given, transposed)
+    sides, rest = output_sides(x, weight, given, transposed), places.flat
+    index, step = torch.zeros((*rest.shape, 1), dtype=torch.int64), 1
+    for dim in reversed(range(len(sides))):  # positions in the padded input, flattened
+        at = (rest % sides[dim])[..., None, None] * stride[dim]
+        taps = torch.arange(weight.shape[dim + 2])[:, None] * dilation[dim]
+        index = ((at + taps) * step + index[..., None, :]).flatten(2)
+        rest, step = rest // sides[dim], step * padded.shape[dim + 2]
+    found = padded.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, x.shape[1], -1))
+    return found.unflatten(2, index.shape[1:]).transpose(1, 2)
 
 
 def _as_plain(
     x: Tensor, weight: Tensor, given: Mapping[str, Any], transposed: bool
-) -> tuple[Tensor, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """The padded input, and the layer's own stride, its dilation, and the stride over the padded input."""
+) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+    """The padded input of the plain convolution that a layer is, its dilation and its stride."""
     sides = weight.dim() - 2
     stride, dilation = (_each(given.get(name, 1), sides) for name in ("stride", "dilation"))
     reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
@@ -86,14 +82,13 @@ def _as_plain(
         after = [r - b if padding == "same" else 0 for r, b in zip(reach, before, strict=True)]
     else:
         before = after = list(_each(padding, sides))
-    walk = stride
     if transposed:
         more = _each(given.get("output_padding", 0), sides)
         after = [r - b + m for r, b, m in zip(reach, before, more, strict=True)]
         before = [r - b for r, b in zip(reach, before, strict=True)]
-        x, walk = _spread(x, stride), (1,) * sides
+        x, stride = _spread(x, stride), (1,) * sides
     amounts = [amount for pair in reversed(list(zip(before, after, strict=True))) for amount in pair]
-    return functional.pad(x, amounts), stride, dilation, walk
+    return (functional.pad(x, amounts) if any(amounts) else x), dilation, stride
 
 
 def _spread(x: Tensor, stride: tuple[int, ...]) -> Tensor:
@@ -102,7 +97,8 @@ def _spread(x: Tensor, stride: tuple[int, ...]) -> Tensor:
         return x
     sides = [(side - 1) * s + 1 for side, s in zip(x.shape[2:], stride, strict=True)]
     wide = x.new_zeros((*x.shape[:2], *sides))
-    wide[(..., *(slice(None, None, s) for s in stride))] = x
+    places: tuple[Any, ...] = (..., *(slice(None, None, s) for s in stride))
+    wide[places] = x
     return wide
 
 

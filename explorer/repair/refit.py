@@ -1,4 +1,4 @@
-"""Refit: every layer that lost inputs gets the weights that make it answer most like the whole one, without training."""
+"""Refit: every layer that lost inputs gets the weights with which it answers most like the whole one. No training."""
 
 import math
 from collections.abc import Mapping
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from explorer.repair.moments import Check, Moments, Observed, Reader, nothing
+from explorer.repair.moments import Check, Moments, Observed, nothing
 from explorer.repair.patches import as_matrix, as_weight
+from explorer.repair.readers import Reader
 from explorer.repair.solving import error, refitted
 from explorer.surgery import removed_positions
 from explorer.values import ChannelGraph, Plan
@@ -17,8 +18,8 @@ from explorer.values import ChannelGraph, Plan
 
 @dataclass(frozen=True)
 class Refitted:
-    """What became of a layer that lost inputs: the error of its answers on dense inputs, cut and repaired, as a share of
-    their variance; or why its weights stayed.
+    """What became of a layer that lost inputs: the error of its answers on dense inputs, `cut` and `repaired`, as a
+    share of what they vary (NaN where it was not measured); or the `reason` why its weights stayed.
     """
 
     layer: str
@@ -72,13 +73,6 @@ class Sink:
             self._mean.sub_(constant.to(self._mean.dtype))
 
 
-def second(moments: Moments, centred: bool) -> Tensor:
-    """The covariance (groups, d, d), or the raw second moment where a constant has nowhere to go."""
-    if centred:
-        return moments.covariance
-    return moments.covariance + moments.mean[:, :, None] * moments.mean[:, None, :]
-
-
 def refit(
     model: nn.Module,
     shrunk: nn.Module,
@@ -91,7 +85,8 @@ def refit(
     """In place: every layer of the shrunk network that lost inputs is refitted, each from the dense network's moments.
 
     The layers do not wait for each other: what one still gets wrong, the next does not see. `measure` fills in the
-    errors. Returns what became of every layer.
+    errors, but for layers that are known by place. `check` is called before every layer and may raise. Returns what
+    became of every layer.
     """
     found = []
     with torch.no_grad():
@@ -99,11 +94,10 @@ def refit(
             check()
             reader = observed.readers[name]
             reason = _unfit(observed, name, cut)
-            if reason:
-                found.append(Refitted(reader.layer, reason=reason))
-                continue
             found.append(
-                _refit_one(
+                Refitted(reader.layer, reason=reason)
+                if reason
+                else _refit_one(
                     model, shrunk, Sink(shrunk, graph, reader), reader, observed.moments[name], cut, measure
                 )
             )
@@ -117,9 +111,12 @@ def _unfit(observed: Observed, name: str, cut: Cut) -> str:
     reader, moments = observed.readers[name], observed.moments[name]
     unknowns = int(cut.inputs.sum()) * (1 if moments.by_place else reader.taps)
     if moments.rows <= unknowns:
-        return f"{moments.rows:,} patches of training images cannot tell {unknowns:,} weights apart: give more images"
-    if not float(moments.covariance.diagonal(dim1=1, dim2=2).sum()):
-        return "what it reads is constant"
+        return (
+            f"{moments.rows:,} patches of training images cannot tell {unknowns:,} weights of {reader.layer} apart: "
+            "give more images"
+        )
+    if not bool(moments.covariance.diagonal(dim1=1, dim2=2).any()):
+        return f"what {reader.layer} reads is the same everywhere in all training images"
     return ""
 
 
@@ -129,37 +126,36 @@ def _refit_one(
     weight, small = model.get_parameter(reader.weight), shrunk.get_parameter(reader.weight)
     whole = as_matrix(weight.detach().double(), reader.transposed, reader.groups)
     outputs = cut.outputs.reshape(reader.groups, -1)
-    taps = 1 if moments.by_place else reader.taps
-    kept = cut.columns(taps)
+    kept = cut.columns(1 if moments.by_place else reader.taps)
     matrices, constants, errors = [], [], []
-    known = second(moments, sink.exists)
     for group in range(reader.groups):
-        rows = whole[group][outputs[group]]
+        rows, mean, known = whole[group][outputs[group]], moments.mean[group], moments.covariance[group]
         if not len(rows):
             continue
-        mean = moments.mean[group]
+        if not sink.exists:  # a constant has nowhere to go: the raw second moment
+            known = torch.addr(known, mean, mean)
         if moments.by_place:  # the same combination of kept channels stands for a removed one at every tap
             by_tap = rows.reshape(len(rows), -1, reader.taps).transpose(1, 2).flatten(0, 1)
-            fitted = refitted(by_tap, known[group], kept)
+            fitted = refitted(by_tap, known, kept)
             constant = (by_tap @ mean - fitted @ mean[kept]).reshape(len(rows), -1).sum(1)
             matrices.append(fitted.reshape(len(rows), reader.taps, -1).transpose(1, 2).flatten(1))
         else:
-            fitted = refitted(rows, known[group], kept)
+            fitted = refitted(rows, known, kept)
             constant = rows @ mean - fitted @ mean[kept]
             matrices.append(fitted)
             if measure:
-                before = error(rows, rows[:, kept], known[group], kept)
-                errors.append((before, error(rows, fitted, known[group], kept)))
+                errors.append([error(rows, each, known, kept) for each in (rows[:, kept], fitted)])
         constants.append(constant)
-    write(small, torch.cat(matrices), reader)
-    if sink.exists:
-        sink.add(torch.cat(constants))
-    before, after = (
-        (sum(each) / len(errors) for each in zip(*errors, strict=True)) if errors else (math.nan,) * 2
-    )
-    return Refitted(reader.layer, before, after)
+    if not write(small, torch.cat(matrices), reader):
+        return Refitted(reader.layer, reason=f"the weights of {reader.layer} would not be finite")
+    sink.add(torch.cat(constants))
+    return Refitted(reader.layer, *(sum(each) / len(each) for each in zip(*errors, strict=True)))
 
 
-def write(small: Tensor, matrix: Tensor, reader: Reader) -> None:
-    """Put a matrix (outputs, inputs * taps) into a layer's weight."""
-    small.copy_(as_weight(matrix, small, reader.transposed).to(small.dtype))
+def write(small: Tensor, matrix: Tensor, reader: Reader) -> bool:
+    """Put a matrix (outputs, inputs * taps) into a layer's weight; whether it could, being finite there."""
+    found = as_weight(matrix, small, reader.transposed).to(small.dtype)
+    if not bool(torch.isfinite(found).all()):
+        return False
+    small.copy_(found)
+    return True

@@ -1,12 +1,12 @@
 """Refit layer after layer: each to the dense network's answers, from what the repaired layers before it really give it.
 
-After He, Zhang and Sun 2017 (ICCV), section 3.2: errors are seen and undone on the way, and a layer whose answer is added
-to a shortcut also makes up for what the shortcut gets wrong.
+After He, Zhang and Sun 2017 (ICCV), section 3.2: errors are seen and undone on the way, and a layer whose answer is
+added to a shortcut also makes up for what the shortcut gets wrong.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,19 +16,9 @@ from explorer.capture import run
 from explorer.data import Images
 from explorer.data.batches import fitting
 from explorer.repair.branches import Branch, Branches
-from explorer.repair.moments import (
-    AT_ONCE,
-    FEWEST_ROWS,
-    IMAGES,
-    ROWS_PER_UNKNOWN,
-    Check,
-    Observed,
-    Reader,
-    as_convolution,
-    nothing,
-    positions_of,
-)
-from explorer.repair.patches import Places, as_matrix, patches
+from explorer.repair.moments import AT_ONCE, IMAGES, Check, Observed, nothing, rows_wanted
+from explorer.repair.patches import Places, as_matrix, output_sides, patches
+from explorer.repair.readers import Reader, as_convolution
 from explorer.repair.refit import Cut, Refitted, Sink, cuts, refit, write
 from explorer.repair.solving import ridge_of, solved
 from explorer.values import ChannelGraph, Plan
@@ -47,10 +37,10 @@ class _Targets:
         model: nn.Module,
         graph: ChannelGraph,
         wanted: Mapping[str, Cut],
-        observed: Observed,
+        readers: Mapping[str, Reader],
         inputs: Tensor,
     ) -> None:
-        self._observed, self._wanted, self._images = observed, wanted, len(inputs)
+        self._readers, self._wanted = readers, wanted
         self._weights = {name: model.get_parameter(name).detach() for name in wanted}
         self.layers = {
             place: layer.weight for place, layer in enumerate(graph.layers) if layer.weight in wanted
@@ -63,13 +53,12 @@ class _Targets:
             run(model, graph, inputs, self._observe, self._answered, self._given.__setitem__)
 
     def _observe(self, place: int, x: Tensor) -> Tensor:
-        name = self.layers.get(place)
-        if name is not None:
-            reader = self._observed.readers[name]
+        if (name := self.layers.get(place)) is not None:
+            reader = self._readers[name]
             inputs, weight = as_convolution(x, self._weights[name])
-            every = positions_of(inputs, weight, self._given[place], reader.transposed)
+            every = math.prod(output_sides(inputs, weight, self._given[place], reader.transposed))
             unknowns = int(self._wanted[name].inputs.sum()) * reader.taps
-            count = min(every, math.ceil(max(FEWEST_ROWS, ROWS_PER_UNKNOWN * unknowns) / self._images))
+            count = min(every, math.ceil(rows_wanted(unknowns) / len(inputs)))
             generator = torch.Generator().manual_seed(place)
             self.places[name] = Places.drawn(len(inputs), every, count, generator)
         return x
@@ -79,8 +68,9 @@ class _Targets:
             self.answers[name] = self.at_places(name, answer)[..., self._wanted[name].outputs]
 
     def _at_sum(self, number: int, branch: Branch, other: Tensor) -> None:
-        sums = self.at_places(branch.weight, branch.output + other)
-        self.sums[number, branch.weight] = sums[..., self._wanted[branch.weight].outputs]
+        name = branch.weight
+        sums = self.at_places(name, branch.output) + self.at_places(name, other)
+        self.sums[number, name] = sums[..., self._wanted[name].outputs]
 
     def at_places(self, name: str, output: Tensor) -> Tensor:
         """(N, C, ...), or (N, ..., C) of a linear layer -> (N, P, C)."""
@@ -88,23 +78,33 @@ class _Targets:
 
 
 class _Refitting:
-    """The pass of the shrunk network in which its layers are refitted, one after the other."""
+    """The pass of the shrunk network in which its layers are refitted, one after the other.
+
+    `moved` is what the means of the batch norms behind the layers are above those of the dense network, (outputs,).
+    """
 
     def __init__(
-        self, shrunk: nn.Module, graph: ChannelGraph, observed: Observed, targets: _Targets, check: Check
+        self,
+        shrunk: nn.Module,
+        graph: ChannelGraph,
+        observed: Observed,
+        targets: _Targets,
+        moved: Mapping[str, Tensor],
+        check: Check,
     ) -> None:
-        self._shrunk, self._graph, self._observed, self._targets = shrunk, graph, observed, targets
-        self._check = check
+        self._shrunk, self._graph, self._readers, self._targets = shrunk, graph, observed.readers, targets
+        self._moved, self._check = moved, check
         self._added = {name for _, name in targets.sums}
-        self._waiting: dict[str, tuple[Tensor, Given]] = {}
+        self._waiting: dict[str, tuple[Tensor, int, Given]] = {}
         self.given: dict[int, Given] = {}
 
     def observe(self, place: int, x: Tensor) -> Tensor:
         if (name := self._targets.layers.get(place)) is not None:
             self._check()
-            self._fit(name, x, self.given[place], self._targets.answers.pop(name))
+            given, answers = self.given[place], self._targets.answers.pop(name)
+            self._fit(name, x, given, answers + self._moved[name] if name in self._moved else answers)
             if name in self._added:
-                self._waiting[name] = x, self.given[place]
+                self._waiting[name] = x, x._version, given
         return x
 
     def at_sum(self, number: int, branch: Branch, other: Tensor) -> None:
@@ -113,25 +113,27 @@ class _Refitting:
         if (number, name) not in self._targets.sums or name not in self._waiting:
             return
         self._check()
+        x, version, given = self._waiting.pop(name)
+        if x._version != version:  # overwritten since the layer read it
+            return
         at_places = self._targets.at_places
         wanted = self._targets.sums.pop((number, name)) - at_places(name, other)
-        x, given = self._waiting.pop(name)
         if branch.norm is not None:
             scale, shift = _scale_and_shift(branch.norm)
             moves = scale.abs() > 1e-6 * scale.abs().max()
-            before = (at_places(name, branch.output) - shift) / torch.where(moves, scale, 1)
-            wanted = torch.where(moves, (wanted - shift) / torch.where(moves, scale, 1), before)
+            safe = torch.where(moves, scale, 1)
+            wanted = torch.where(moves, wanted - shift, at_places(name, branch.output) - shift) / safe
         self._fit(name, x, given, wanted)
         branch.output.copy_(branch.again())
 
     def _fit(self, name: str, x: Tensor, given: Given, answers: Tensor) -> None:
-        reader, places = self._observed.readers[name], self._targets.places[name]
+        reader, places = self._readers[name], self._targets.places[name]
         _refit_to(self._shrunk, self._graph, reader, x, given, places, answers)
 
 
 def _scale_and_shift(norm: Given) -> tuple[Tensor, Tensor]:
-    """What a batch norm in eval mode does to its channels, (C,) each."""
-    scale = (norm["running_var"] + norm.get("eps", 1e-5)).rsqrt()
+    """What a batch norm in eval mode does to its channels, (C,) each, in float64."""
+    scale = (norm["running_var"].double() + norm.get("eps", 1e-5)).rsqrt()
     if norm.get("weight") is not None:
         scale = scale * norm["weight"]
     shift = -norm["running_mean"] * scale
@@ -152,26 +154,35 @@ def refit_sequential(
     repaired already, really give it (He et al. 2017), so that errors are seen and undone on the way.
 
     One pass of the dense network and one of the shrunk one over `count` images, or fewer that memory holds at once.
-    It begins with the instant refit, to which the solution is held. Returns what became of every layer.
+    It begins with the instant refit, to which the solution is held, and which layers that are called several times
+    keep. `check` is called before every layer and may raise. Returns what became of every layer.
     """
-    means = {name: value.clone() for name, value in shrunk.named_buffers() if name.endswith("running_mean")}
-    found = {each.layer: each for each in refit(model, shrunk, graph, plan, observed, check)}
+    wanted = cuts(graph, plan, observed.readers)
+    before = _means(shrunk, graph, wanted)
+    found = refit(model, shrunk, graph, plan, observed, check)
+    moved = {name: mean - before[name] for name, mean in _means(shrunk, graph, wanted).items()}
+    stays = {each.layer for each in found if each.reason}
     calls = Counter(layer.weight for layer in graph.layers)
     wanted = {
         name: cut
-        for name, cut in cuts(graph, plan, observed.readers).items()
-        if not found[observed.readers[name].layer].reason and calls[name] == 1
+        for name, cut in wanted.items()
+        if observed.readers[name].layer not in stays and calls[name] == 1
     }
-    for name in wanted:  # what batch norm takes away is fitted anew
-        if norm := dict(graph.folds).get(name.rpartition(".")[0]):
-            shrunk.get_buffer(f"{norm}.running_mean").copy_(means[f"{norm}.running_mean"])
     used = images.mixed(count)
-    many = fitting(model, used.inputs(slice(0, 1)), len(used))
-    inputs = used.inputs(slice(0, many))
-    refitting = _Refitting(shrunk, graph, observed, _Targets(model, graph, wanted, observed, inputs), check)
+    inputs = used.inputs(slice(0, fitting(model, used.inputs(slice(0, 1)), len(used))))
+    targets = _Targets(model, graph, wanted, observed.readers, inputs)
+    refitting = _Refitting(shrunk, graph, observed, targets, moved, check)
     with torch.no_grad(), Branches(shrunk, wanted, refitting.at_sum):
         run(shrunk, graph, inputs, refitting.observe, called=refitting.given.__setitem__)
-    return list(found.values())
+    return found
+
+
+def _means(network: nn.Module, graph: ChannelGraph, names: Iterable[str]) -> dict[str, Tensor]:
+    """Running means of the batch norms that directly follow these weights' convolutions, where they do."""
+    norms = {f"{conv}.weight": norm for conv, norm in graph.folds}
+    return {
+        name: network.get_buffer(f"{norms[name]}.running_mean").clone() for name in names if name in norms
+    }
 
 
 def _refit_to(
@@ -193,8 +204,8 @@ def _refit_to(
     rows_seen = places.flat.numel()
     if rows_seen <= width:  # the instant refit has seen more
         return
-    total, products = now.new_zeros(groups, width), now.new_zeros(groups, width, width)
-    missing, cross = now.new_zeros(groups, outputs), now.new_zeros(groups, outputs, width)
+    total, missing = now.new_zeros(groups, width), now.new_zeros(groups, outputs)
+    products, cross = now.new_zeros(groups, width, width), now.new_zeros(groups, outputs, width)
     bias = given.get("bias")
     for part in torch.arange(len(inputs)).split(chunk):
         rows = patches(inputs[part], weight, given, reader.transposed, Places(places.flat[part])).double()
@@ -204,17 +215,14 @@ def _refit_to(
             wanted = wanted - bias.double().reshape(groups, 1, outputs)
         left = wanted - rows @ now.transpose(1, 2)
         total += rows.sum(1)
-        products += rows.transpose(1, 2) @ rows
+        products.baddbmm_(rows.transpose(1, 2), rows)
         missing += left.sum(1)
-        cross += left.transpose(1, 2) @ rows
+        cross.baddbmm_(left.transpose(1, 2), rows)
     mean, left_mean = total / rows_seen, missing / rows_seen
-    products, cross = products / rows_seen, cross / rows_seen
+    products, cross = products.div_(rows_seen), cross.div_(rows_seen)
     if sink.exists:
-        products = products - mean[:, :, None] * mean[:, None, :]
-        cross = cross - left_mean[:, :, None] * mean[:, None, :]
-    if not bool(torch.isfinite(products).all() and torch.isfinite(cross).all()):
-        return
+        products.baddbmm_(mean[:, :, None], mean[:, None, :], alpha=-1)
+        cross.baddbmm_(left_mean[:, :, None], mean[:, None, :], alpha=-1)
     steps = torch.stack([solved(products[g], cross[g], ridge_of(products[g])) for g in range(groups)])
-    write(small, (now + steps).flatten(0, 1), reader)
-    if sink.exists:
+    if write(small, (now + steps).flatten(0, 1), reader):
         sink.add((left_mean - (steps @ mean[:, :, None])[..., 0]).flatten())

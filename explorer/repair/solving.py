@@ -29,10 +29,9 @@ def solved(covariance: Tensor, cross: Tensor, ridge: float) -> Tensor:
 
 def refitted(weight: Tensor, covariance: Tensor, kept: Tensor, ridge: float | None = None) -> Tensor:
     """V (outputs, kept) for a weight (outputs, d), the covariance (d, d) of its inputs and bool (d,) `kept`."""
-    gone = ~kept
-    rho = ridge_of(covariance[kept][:, kept]) if ridge is None else ridge
-    cross = weight[:, gone] @ covariance[gone][:, kept]
-    return weight[:, kept] + solved(covariance[kept][:, kept], cross, rho)
+    rows = covariance[kept]
+    among, cross = rows[:, kept], weight[:, ~kept] @ rows[:, ~kept].T
+    return weight[:, kept] + solved(among, cross, ridge_of(among) if ridge is None else ridge)
 
 
 def error(weight: Tensor, now: Tensor, covariance: Tensor, kept: Tensor) -> float:
