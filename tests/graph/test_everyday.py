@@ -156,12 +156,16 @@ class Widths(nn.Module):
             x = self.b(r) + p + q.mean((2, 3), keepdim=True)
         elif self.way == "used otherwise":
             x = self.c(x.flatten(2).view(-1, self.wide, 12, 12)) / self.wide
-        elif self.way in ("range", "tensor", "full", "text"):
+        elif self.way in ("range", "tensor", "full", "text", "dictionary", "its values"):
             y = self.c(x.flatten(2).view(-1, self.wide, 12, 12))
             if self.way == "range":
                 x = y * sum(1 for _ in range(self.wide))
             elif self.way == "tensor":
                 x = y * torch.tensor(self.wide)
+            elif self.way == "dictionary":
+                x = y / vars(self)["wide"]
+            elif self.way == "its values":
+                x = y * sum(each for each in self.__dict__.values() if type(each) is int)
             else:
                 x = y + (torch.full((1,), self.wide) if self.way == "full" else len(f"{self.wide}"))
         elif self.way == "half of the split elsewhere":
@@ -183,7 +187,11 @@ def test_a_width_that_is_read_from_an_attribute_is_followed_to_where_it_is_used(
 
 
 @pytest.mark.parametrize(
-    "way", ["used otherwise", "half of the split elsewhere", "product", "range", "tensor", "full", "text"]
+    "way",
+    [
+        *("used otherwise", "half of the split elsewhere", "product", "range", "tensor", "full", "text"),
+        *("dictionary", "its values"),
+    ],
 )
 def test_a_width_that_is_also_used_as_a_number_freezes_what_it_counts_and_names_the_line(way: str) -> None:
     graph = checked(Widths(way))
