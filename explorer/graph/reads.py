@@ -151,18 +151,19 @@ def recorded_reads(modules: Mapping[str, nn.Module], followed: bool = False) -> 
     for name, module in modules.items():
         names.setdefault(id(module), name)
     added: list[tuple[type, str]] = []
+    counting = [each for each in modules.values() if any(type(value) is int for value in vars(each).values())]
     try:
         for kind in {type(module): module for module in modules.values()}.items():
             for attribute, watch in _watches(*kind, names, reads, followed):
                 setattr(kind[0], attribute, watch)
                 added.append((kind[0], attribute))
-        for module in modules.values():
+        for module in counting:
             module.__dict__ = _Held(vars(module), names[id(module)], reads)
         yield reads
     finally:
         reads.noting = False
-        for module in modules.values():
-            module.__dict__ = dict(vars(module))
+        for module in counting:
+            module.__dict__ = dict(dict.items(vars(module)))
         for owner, attribute in added:
             delattr(owner, attribute)
 
@@ -213,7 +214,7 @@ class _Held(dict[str, Any]):
         self._name, self._reads = name, reads
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy of it is a plain dictionary
-        return dict, (dict(self.items()),)
+        return dict, (dict(dict.items(self)),)
 
     def _note(self, attributes: Any) -> None:
         caller = sys._getframe(2)
