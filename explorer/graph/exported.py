@@ -66,11 +66,12 @@ def _whole(reads: Reads, function: Any, computed: Callable[..., Any], args: Any,
         return computed(*args, **kwargs)
     noting, reads.noting = reads.noting, False
     try:
-        x = args[0] if args else kwargs["tensor"]
-        if isinstance(x, Tensor):
+        given = args[0] if args else kwargs["tensor"]
+        stacked = isinstance(given, list)  # along a dimension of their own, which is the first
+        for x in given if stacked else [given]:
             shape = tuple(x.shape)
-            for dim in written_dims(args, kwargs, len(shape)):
-                reads.sizes.setdefault((shape, dim), users_line(sys._getframe(1)))
+            for dim in written_dims(args, kwargs, len(shape) + stacked):
+                reads.sizes.setdefault((shape, dim - stacked), users_line(sys._getframe(1)))
         return computed(*args, **kwargs)
     finally:
         reads.noting = noting

@@ -15,9 +15,9 @@ def rearranged(call: Call) -> Any:
     The axis whose length is not given follows a plan; where channels are spread over given ones too, the same
     position along these is tied. What is reduced must not tell channels apart.
     """
-    if len(call.values) != 1:
-        return freeze_everything(call)
     x = call.input
+    if not isinstance(x, Value) or len(call.values) != 1:  # such as a list of tensors, which are stacked
+        return freeze_everything(call)
     if call.module is not None:
         left, right, given = _parsed(call.module.pattern, call.module.axes_lengths, len(x.shape))
     else:

@@ -60,6 +60,10 @@ FROZEN: dict[str, tuple[Any, str]] = {
     "checked under export": (
         lambda m, x: rearrange(x * (float(x.shape[2]) / 12), "b n h w -> b n h w", n=16), "test_einops.py:"
     ),
+    "checked of several": (
+        lambda m, x: reduce([x * (float(x.shape[2]) / 12), x], "k b n h w -> b n h w", "sum", n=16), "test_einops.py:"
+    ),
+    "one in a list": (lambda m, x: rearrange([x], "k b n h w -> (k b) n h w"), "no rule for rearrange"),
     "mixed": (lambda m, x: m.c(x) * reduce(x, "b c h w -> b 1 h w", "mean"), "mixes the channels"),
     "stacked": (lambda m, x: rearrange([x, x + 1], "n b c h w -> b (n c) h w")[:, 4:20], "no rule for rearrange"),
 }  # fmt: skip
