@@ -231,6 +231,10 @@ class _Held(dict[str, Any]):
         self._note((attribute,))
         return super().get(attribute, default)
 
+    def setdefault(self, attribute: str, default: Any = None) -> Any:
+        self._note((attribute,))
+        return super().setdefault(attribute, default)
+
     def __iter__(self) -> Iterator[str]:  # else ** would not ask for the items one by one
         return super().__iter__()
 
