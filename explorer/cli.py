@@ -142,6 +142,13 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
         help=f"share the cut between layers: {', '.join(ALLOCATIONS)} (default: global)",
     )
     parser.add_argument(
+        "--multiple",
+        type=int,
+        default=1,
+        metavar="N",
+        help="widths in multiples of N channels, such as 8 for phones, or whole (default: 1)",
+    )
+    parser.add_argument(
         "--recover",
         default="bn",
         metavar="HOW",
@@ -196,11 +203,21 @@ def _job(arguments: argparse.Namespace) -> _Job:
         raise BadInput(f"--keep-{cost} must be a share above 0 and up to 1 (0.5 keeps half), not {keep:g}.")
     if not 0 <= arguments.seed < 2**63:
         raise BadInput(f"--seed must be a whole number from 0 on, not {arguments.seed}.")
+    if arguments.multiple < 1:
+        raise BadInput(f"--multiple must be a whole number from 1 on, not {arguments.multiple}.")
     recovery = Recovery.parse(arguments.recover)
     check_folder(arguments.out)
     formats = tuple(name.strip() for name in arguments.formats.split(","))
     check_formats(formats)
-    request = Request(arguments.rank, arguments.share, cost, keep, (), recovery, arguments.seed)
+    request = Request(
+        arguments.rank,
+        arguments.share,
+        cost,
+        keep,
+        recovery=recovery,
+        seed=arguments.seed,
+        multiple=arguments.multiple,
+    )
     return _Job(arguments.network, request, arguments.out, formats)
 
 
@@ -210,7 +227,9 @@ def _prune(job: _Job) -> None:
     network = explorer.load(job.network)
     graph = explorer.trace(network.model, network.example)
     scores = explorer.score(network, graph, request.criterion, seed=request.seed)
-    plan = explorer.allocate(graph, scores, request.keep, request.cost, request.allocation)
+    plan = explorer.allocate(
+        graph, scores, request.keep, request.cost, request.allocation, multiple=request.multiple
+    )
     _say("Cutting and proving the cut…")
     proof = _proven(network, graph, plan)
     model = _recovered(network, explorer.shrink(network.model, graph, plan), request)

@@ -15,6 +15,7 @@ from explorer.values import ChannelGraph, Cost, Plan
 COSTS = {"macs": "MACs", "params": "parameters", "channels": "channels"}
 POWERS = 10 ** np.arange(18)
 FLOAT32 = 4
+ACTIVATIONS = 2.25
 W = TypeVar("W", np.int64, np.float64)
 
 
@@ -58,14 +59,15 @@ def cost_of_widths(graph: ChannelGraph, widths: NDArray[np.int64]) -> Cost:
 
 
 def training_bytes(graph: ChannelGraph, batch: int) -> int:
-    """About the memory of a step of training: twice the activations of a batch, and four times the weights.
+    """About the memory that training takes: over twice the activations of a batch, and four times the weights.
 
-    The backward pass needs what the forward computed, and makes gradients as large; beside the weights stand
-    gradients, momentum and a snapshot.
+    The backward pass needs what the forward computed, and makes gradients as large; what the system's allocator leaves
+    in pieces comes on top (`tests/methods/test_memory.py` measures it). Beside the weights stand gradients, momentum
+    and a snapshot.
     """
     terms = graph.terms
     live = _lengths(graph, graph.sizes)[terms.live_forms].prod(axis=-1) * terms.live_factor
-    return (2 * batch * int(live.sum()) + 4 * cost(graph).params) * FLOAT32
+    return int((ACTIVATIONS * batch * live.sum() + 4 * cost(graph).params) * FLOAT32)
 
 
 def totals(graph: ChannelGraph, widths: NDArray[W], kind: str) -> NDArray[W]:

@@ -113,15 +113,29 @@ def test_keeping_everything_is_the_identity(small_data, tmp_path, capsys):
         "uniform",
         "--seed",
         "4",
+        "--multiple",
+        "8",
     ]
     assert prune(tmp_path, *options) == 0
     text = capsys.readouterr().out
     assert "at most 100 % of channels" in text
+    assert "in multiples of 8 channels" in text
     assert "After cutting: no recovery." in text
     assert "Proof not conclusive" in text
     rows = {line.split("  ")[0]: line for line in text.splitlines()}
     assert rows["MACs"].endswith("100.0 %")
     assert rows["accuracy, 120 explore images"].endswith("100.0 %")
+
+
+def test_widths_in_multiples_are_written(small_data, tmp_path, capsys):
+    options = ["--rank", "l1", "--keep-macs", "0.6", "--recover", "none", "--multiple", "8"]
+    assert prune(tmp_path, *options) == 0
+    widths = json.loads((tmp_path / "resnet20_widths.json").read_text())
+    network = explorer.load("resnet20")
+    graph = explorer.trace(network.model, network.example)
+    plan = explorer.allocate(graph, explorer.score(network, graph, "l1"), keep=0.6, multiple=8)
+    assert {n: group["width"] for n, group in widths["groups"].items() if "kept" in group} == plan.widths
+    assert all(width % 8 == 0 for width in plan.widths.values())
 
 
 def test_training_reports_progress_on_stderr(small_data, tmp_path, capsys):
@@ -148,6 +162,7 @@ def test_training_reports_progress_on_stderr(small_data, tmp_path, capsys):
         (["--keep-macs", "0.5", "--keep-params", "0.5"], "not allowed with argument"),
         ([], "one of the arguments --keep-macs --keep-params --keep-channels is required"),
         (["--keep-macs", "0.5", "--seed", "-3"], "--seed must be a whole number from 0 on, not -3"),
+        (["--keep-macs", "0.5", "--multiple", "0"], "--multiple must be a whole number from 1 on, not 0"),
         (["--keep-macs", "0.5", "--sed", "3"], "unrecognized arguments: --sed 3"),
         (["--keep-macs", "0.5", "--formats", "tflite"], "no format 'tflite'. Known: network, onnx, archive"),
         (["--keep-macs", "0.5", "--formats", "network,"], "no format ''"),

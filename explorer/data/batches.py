@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 BUDGET = 1024**3  # bytes that the activations of a batch may take
 SMALL = 2**14  # numbers of an input up to which no network's usual batch comes near the budget
+_KNOWN: WeakKeyDictionary[nn.Module, dict[Any, tuple[int, int]]] = WeakKeyDictionary()  # what _Taken found
 
 
 def split_evenly(rows: Tensor, batch: int) -> tuple[Tensor, ...]:
@@ -27,19 +29,24 @@ def split_evenly(rows: Tensor, batch: int) -> tuple[Tensor, ...]:
 def fitting(model: nn.Module, one: Tensor, usual: int, gradients: bool = False) -> int:
     """The usual batch, or as many images as BUDGET holds the activations of, at least 1.
 
-    `one` (1, ...) is an input; where it is large, the network, in eval mode, is run on it to see what it takes:
-    without gradients about the largest operator and as much again, with them all that operators return, and half as
-    much for gates beside them. What cannot be run keeps the usual batch: whoever runs it next says why.
+    `one` (1, ...) is an input; where it is large, the network, in eval mode, is run on it, once for every shape, to see
+    what it takes: without gradients about the largest operator and as much again, with them all that operators return,
+    and half as much for gates beside them. What cannot be run keeps the usual batch: whoever runs it next says why.
     """
     if one.numel() <= SMALL or usual <= 1:
         return usual
-    taken = _Taken()
-    try:
-        with torch.no_grad(), taken:
-            model(one)
-    except Exception:  # noqa: BLE001 (a user's forward may raise anything)
-        return usual
-    each = 1.5 * taken.total if gradients else 2.0 * taken.largest
+    known = _KNOWN.setdefault(model, {})
+    key = tuple(one.shape), one.dtype
+    if key not in known:
+        taken = _Taken()
+        try:
+            with torch.no_grad(), taken:
+                model(one)
+        except Exception:  # noqa: BLE001 (a user's forward may raise anything)
+            return usual
+        known[key] = taken.total, taken.largest
+    total, largest = known[key]
+    each = 1.5 * total if gradients else 2.0 * largest
     return max(1, min(usual, int(BUDGET / max(each, 1.0))))
 
 

@@ -83,9 +83,16 @@ def as_data(
 
 def _class_names(data: object, count: int) -> tuple[str, ...]:
     """The `classes` of a Dataset (or of the Dataset of a DataLoader), else the numbers below `count`."""
-    named = getattr(data.dataset if isinstance(data, DataLoader) else data, "classes", None)
-    if isinstance(named, list | tuple) and len(named) >= count:
-        return tuple(str(name) for name in named)
+    source = data.dataset if isinstance(data, DataLoader) else data
+    try:
+        named = getattr(source, "classes", None)
+        if isinstance(named, list | tuple) and len(named) >= count:
+            return tuple(str(name) for name in named)
+    except Exception as error:  # a user's own property may raise anything
+        raise BadInput(
+            f"The classes of {type(source).__name__} cannot be had: {type(error).__name__}: {error}. Make `classes` a "
+            "list of names, or leave it out: classes are called by their numbers then."
+        ) from error
     return tuple(str(label) for label in range(count))
 
 

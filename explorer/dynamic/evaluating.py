@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from explorer.data import DataSource, Images, as_images
-from explorer.data.batches import split_evenly
+from explorer.data.batches import fitting, split_evenly
 from explorer.data.fitting import require_labels
 from explorer.dynamic.counting import macs
 from explorer.dynamic.network import Dynamic, Passed, most_active
@@ -55,7 +55,9 @@ def instances(
     require_traced_size(dynamic.graph, images)
     seen, right, apart = 0, 0, 0.0
     parts: list[tuple[NDArray[np.generic], ...]] = []
-    for part in split_evenly(torch.from_numpy(rows), BATCH):
+    with torch.inference_mode():
+        batch = fitting(fast, images.inputs(slice(0, 1)), BATCH)
+    for part in split_evenly(torch.from_numpy(rows), batch):
         check()
         with torch.inference_mode():
             inputs = images.inputs(part)

@@ -91,8 +91,8 @@ class Judge:
     """Holds networks against the labels of images or, where these have none, against what `dense` says of them.
 
     `dense` is asked once for every batch, when that is first needed, and must not be changed meanwhile. It agrees
-    with itself by definition. For one thread at a time. Raises BadInput for images without labels if there is no
-    dense network.
+    with itself by definition. Where it is given, batches are as large as memory holds of it. For one thread at a time.
+    Raises BadInput for images without labels if there is no dense network.
     """
 
     def __init__(self, images: Images, dense: nn.Module | None = None) -> None:
@@ -102,6 +102,7 @@ class Judge:
                 "with the dense one can: pass the dense network, as in evaluate(small, data, dense=net.model)."
             )
         self.dense = None if images.labelled else dense
+        self._largest = dense
         self._images = images
         self._answers: dict[int, Tensor] = {}  # the dense network's logits, by the first image of a batch
 
@@ -119,9 +120,7 @@ class Judge:
         counts: Counts = "accuracy" if labels is not None else "itself" if itself else "agreement"
         predicted, truth = np.empty(of, dtype=np.int16), np.empty(of, dtype=np.int64)
         total = 0.0
-        largest = (
-            model if self.dense is None else self.dense
-        )  # whose answers are remembered by batch: always one
+        largest = model if self._largest is None else self._largest
         with eval_mode(largest), torch.inference_mode():
             batch = fitting(largest, images.inputs(slice(0, 1)), batch)
         for rows in _batches(of, batch):

@@ -110,7 +110,7 @@ class LiveEvaluation:
     @cached_property
     def _judge(self) -> Judge:
         explore = self._data.explore
-        return Judge(explore, None if explore.labelled else self._folded(self._model))
+        return Judge(explore, self._model if explore.labelled else self._folded(self._model))
 
     def _folded(self, network: nn.Module) -> nn.Module:
         with torch.inference_mode():

@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import nn
 
 from explorer.costs import cost
-from explorer.errors import ExplorerError, require_path
+from explorer.errors import BadInput, ExplorerError, require_path
 from explorer.evaluate.live import LiveEvaluation, unnoticed
 from explorer.export.files import check_folder, write_text
 from explorer.export.html_report import html_report
@@ -149,7 +149,11 @@ def write_network(
 
 def write_html(path: str | Path, session: SessionLike, progress: Progress = unnoticed) -> Path:
     """The report as one HTML file, whole or not at all; its folder is made if need be. Raises as `write_text` does."""
-    path = require_path("The file", path)  # before the work, not after it
+    given, path = path, require_path("The file", path)  # before the work, not after it
+    if path.is_dir():
+        raise BadInput(
+            f"{str(given)!r} is a folder, and the report is one file: name it, such as 'report.html'."
+        )
     check_folder(path.parent)
     explored, model = _with_weights(session, progress)
     report = explored.report(model, progress)

@@ -194,14 +194,22 @@ def _beside(call: Call, field: Tensor, other: Value, full: tuple[int, ...]) -> l
     return [field.expand(full)]
 
 
+PYTHONS = {  # names of Python's operators -> torch's
+    "invert": "bitwise_not", "and_": "bitwise_and", "or_": "bitwise_or", "xor": "bitwise_xor", "iand": "bitwise_and",
+    "ior": "bitwise_or", "ixor": "bitwise_xor", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
+    "ilshift": "bitwise_left_shift", "irshift": "bitwise_right_shift", "mod": "remainder", "imod": "remainder",
+    "ipow": "pow", "pos": "positive",
+}  # fmt: skip
+
+
 @lru_cache(maxsize=4096)
 def is_pointwise(name: str) -> bool:
     """Whether torch tags all operators on tensors of this name as pointwise: one more carrier or join."""
-    packet = getattr(torch.ops.aten, name, None)
+    packet = getattr(torch.ops.aten, PYTHONS.get(name, name), None)
     if not isinstance(packet, torch._ops.OpOverloadPacket):
         return False
     overloads = [getattr(packet, name) for name in packet.overloads()]
     on_tensors = [
-        each for each in overloads if "Tensor" in str([every.type for every in each._schema.arguments[:1]])
+        each for each in overloads if [str(first.type) for first in each._schema.arguments[:1]] == ["Tensor"]
     ]
     return bool(on_tensors) and all(torch.Tag.pointwise in each.tags for each in on_tensors)

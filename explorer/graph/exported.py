@@ -7,6 +7,9 @@ here, so that a view with channels among its sizes freezes them.
 """
 
 import re
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,10 +21,12 @@ from explorer.graph.aten import written
 from explorer.graph.copies import Twin
 from explorer.graph.hollow import layer_kind
 from explorer.graph.inputs import zeros_like_batch
+from explorer.graph.patterns import written_dims
 from explorer.graph.quiet import quiet
-from explorer.graph.reads import TORCH, RecordedSizes, recorded_reads
+from explorer.graph.reads import TORCH, Reads, RecordedSizes, recorded_reads, users_line
 from explorer.graph.rules import MODULES, has_rule
 from explorer.graph.tracing import Traced, Untraceable, record
+from explorer.graph.whole import handed_over
 
 OF_MODULES = {  # operators that are the whole forward of a module with tensors of its own
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear", "batch_norm",
@@ -42,6 +47,7 @@ def run_exported(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> Trac
             recorded_reads(twin.modules) as reads,
             quiet(),
             RecordedSizes(reads),
+            handed_over(partial(_whole, reads)),
         ):
             program = torch.export.export(twin.module, zeros, strict=False)
         graph = _Rewriting(twin, program).graph()
@@ -49,6 +55,26 @@ def run_exported(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> Trac
         raise Untraceable("torch.export", error) from error
     results, counted = record(graph, twin, inputs, training, has_rule)
     return Traced(twin, results, reads, counted)
+
+
+def _whole(reads: Reads, function: Any, computed: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """A call of a function of another package, which is followed; einops checks lengths, which no operator shows.
+
+    What it reads of shapes becomes sizes of views, which the rules know, or is remembered for shapes that it has seen.
+    """
+    if not function.__module__.startswith("einops"):
+        return computed(*args, **kwargs)
+    noting, reads.noting = reads.noting, False
+    try:
+        given = args[0] if args else kwargs["tensor"]
+        stacked = isinstance(given, list)  # along a dimension of their own, which is the first
+        for x in given if stacked else [given]:
+            shape = tuple(x.shape)
+            for dim in written_dims(args, kwargs, len(shape) + stacked):
+                reads.sizes.setdefault((shape, dim - stacked), users_line(sys._getframe(1)))
+        return computed(*args, **kwargs)
+    finally:
+        reads.noting = noting
 
 
 class _Rewriting:

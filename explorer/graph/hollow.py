@@ -226,10 +226,6 @@ NAMED: dict[str, Hollow] = {  # functions of packages that are not imported here
 LEAVES = (  # modules of packages that are not imported here, with a rule
     "torchvision.ops.deform_conv.DeformConv2d", "einops.layers.torch.Rearrange", "einops.layers.torch.Reduce",
 )  # fmt: skip
-WHOLE = {  # functions of such packages, by where they are found, which are not looked into
-    "einops": ("rearrange", "reduce", "repeat"),
-    "torchvision.ops.deform_conv": ("deform_conv2d",),
-}
 
 
 def layer_kind(module: nn.Module) -> type[nn.Module]:

@@ -9,9 +9,11 @@ that freezes what it touches.
 import builtins
 import dis
 import functools
+import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import CodeType
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -29,6 +31,9 @@ WRITING = (
     "map",
 )  # builtins that may do anything to what they get
 HARMLESS_IN_PLACE = ("detach_", "requires_grad_")
+UNKNOWN = object()
+Known = dict[tuple[str, str], Any]
+"""What an instruction loads that is not local to a hook: (its name, the variable) -> the value now."""
 
 _LIBRARY = torch.library.Library("pruning_explorer", "DEF")
 _LIBRARY.define("changed_by_hook(Tensor x, str reason) -> Tensor")
@@ -68,22 +73,27 @@ def only_looks(hook: Callable[..., Any]) -> bool:
 
     What has no Python code to read, or calls a function that is not built in, may change the output.
     """
-    given = 0  # arguments that are bound already
+    bound: list[Any] = []  # arguments that are bound already
     while isinstance(hook, functools.partial):
-        given += len(hook.args)
-        hook = hook.func
-    code = getattr(hook, "__code__", None)
-    if code is None:  # a method, or an object that can be called
-        called = getattr(hook, "__func__", None) or type(hook).__call__
-        code, given = getattr(called, "__code__", None), given + 1
-    if not isinstance(code, CodeType) or code.co_argcount <= given:
+        bound, hook = [*hook.args, *bound], hook.func
+    function: Any = getattr(hook, "__func__", hook)
+    if function is not hook:
+        bound = [hook.__self__, *bound]  # type: ignore[attr-defined]
+    elif not isinstance(hook, FunctionType):  # an object that can be called
+        function, bound = type(hook).__call__, [hook, *bound]
+    if not isinstance(function, FunctionType) or function.__code__.co_argcount <= len(bound):
         return False
+    code = function.__code__
     steps = [step for step in dis.get_instructions(code) if step.opname not in SILENT]
-    holders = code.co_varnames[:given]  # such as self, which a hook may write into
-    return not any(_changes(steps, place, holders) for place in range(len(steps)))
+    known = {("LOAD_FAST", name): value for name, value in zip(code.co_varnames, bound, strict=False)}
+    known |= {("LOAD_GLOBAL", name): function.__globals__.get(name, UNKNOWN) for name in code.co_names}
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # an empty cell
+            known["LOAD_DEREF", name] = cell.cell_contents
+    return not any(_changes(steps, place, known) for place in range(len(steps)))
 
 
-def _changes(steps: list[dis.Instruction], place: int, holders: tuple[str, ...]) -> bool:
+def _changes(steps: list[dis.Instruction], place: int, known: Known) -> bool:
     """Whether an instruction returns something, or may write into what the hook is given, or calls what may."""
     step, name = steps[place], steps[place].opname
     if name == "RETURN_CONST":
@@ -95,23 +105,44 @@ def _changes(steps: list[dis.Instruction], place: int, holders: tuple[str, ...])
     if name in ("LOAD_METHOD", "LOAD_ATTR"):
         called = str(step.argval)
         if called.startswith("__") or called in COLLECTING:
-            return not _apart(steps, place - 1, holders)
+            return not _apart(steps, place - 1, known, called)
         return called.endswith("_") and called not in HARMLESS_IN_PLACE
     if name == "STORE_ATTR":
-        return not _apart(steps, place - 1, holders)
+        return not _apart(steps, place - 1, known, "__setattr__", step.argval)
     if name == "STORE_SUBSCR" or (name == "BINARY_OP" and step.argrepr.endswith("=")):
-        return not _apart(steps, _start(steps, place - 1) - 1, holders)
+        called = "__setitem__" if name == "STORE_SUBSCR" else "__iadd__"
+        return not _apart(steps, _start(steps, place - 1) - 1, known, called)
     if name == "LOAD_GLOBAL" and "NULL" in step.argrepr:  # a function that is called
         return step.argval in WRITING or not hasattr(builtins, str(step.argval))
     keywords = step.argval if isinstance(step.argval, tuple) and name in ("KW_NAMES", "LOAD_CONST") else ()
     return name in ("PUSH_NULL", "MAKE_FUNCTION") or "out" in keywords or "inplace" in keywords
 
 
-def _apart(steps: list[dis.Instruction], end: int, holders: tuple[str, ...]) -> bool:
-    """Whether the expression that ends here begins with something that is not local to the hook."""
-    first = steps[_start(steps, end)]
-    own = first.opname == "LOAD_FAST" and first.argval in holders
-    return own or first.opname in ("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME", "COPY")
+def _apart(steps: list[dis.Instruction], end: int, known: Known, *called: str) -> bool:
+    """Whether the expression that ends here begins with something that is not local to the hook.
+
+    Where what it comes to is known, `called` must be no code of the user's, which may change what it is given.
+    """
+    start = _start(steps, end)
+    first = steps[start]
+    place = first.opname, first.argval
+    if place not in known:
+        return first.opname in ("LOAD_NAME", "COPY")
+    value = known[place]
+    for step in steps[start + 1 : end + 1]:
+        reading = value is not UNKNOWN and step.opname == "LOAD_ATTR"
+        value = inspect.getattr_static(value, step.argval, UNKNOWN) if reading else UNKNOWN
+    return value is UNKNOWN or not any(
+        _is_users(inspect.getattr_static(value, each, None)) for each in called
+    )
+
+
+def _is_users(called: Any) -> bool:
+    """Whether something that is called, or set, runs Python code of neither torch's nor Python's own containers."""
+    home = (getattr(called, "__module__", None) or "").partition(".")[0]
+    return isinstance(called, property) or (
+        isinstance(called, FunctionType) and home not in ("torch", "collections", "queue")
+    )
 
 
 def _collects(steps: list[dis.Instruction], end: int) -> bool:

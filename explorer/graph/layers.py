@@ -98,8 +98,7 @@ def deformable_convolution(call: Call) -> Any:
 
     Where a window reads is given, for all channels of x alike; groups of channels with offsets of their own stay.
     """
-    x, offset = call.args[0], call.argument(1, "offset")
-    module = call.module
+    x, offset, module = call.input, call.argument(1, "offset"), call.module
     mask = call.argument(2, "mask") if module is not None else call.argument(7, "mask")
     for value in (offset, mask):
         if isinstance(value, Value):

@@ -15,29 +15,20 @@ def rearranged(call: Call) -> Any:
     The axis whose length is not given follows a plan; where channels are spread over given ones too, the same
     position along these is tied. What is reduced must not tell channels apart.
     """
-    from einops.parsing import ParsedExpression  # the network's own package
-
     x = call.input
-    if call.module is not None:
-        pattern, given = call.module.pattern, call.module.axes_lengths
-    else:
-        place = (
-            1 if isinstance(call.argument(1, "pattern"), str) and "->" in call.argument(1, "pattern") else 2
-        )
-        pattern = call.argument(place, "pattern")
-        given = {
-            name: each for name, each in call.kwargs.items() if name not in ("tensor", "pattern", "reduction")
-        }
-    left, right = (ParsedExpression(side) for side in pattern.split("->"))
-    if left.has_ellipsis or right.has_ellipsis or len(call.values) != 1:
+    if not isinstance(x, Value) or len(call.values) != 1:  # such as a list of tensors, which are stacked
         return freeze_everything(call)
-    axes = [name for group in left.composition for name in group]
-    lengths = {name: int(size) for name, size in given.items()}
-    for size, group in zip(x.shape, left.composition, strict=True):
+    if call.module is not None:
+        left, right, given = _parsed(call.module.pattern, call.module.axes_lengths, len(x.shape))
+    else:
+        left, right, given = _asked(call.args, call.kwargs, len(x.shape))
+    axes = [name for group in left for name in group]
+    lengths = dict(given)
+    for size, group in zip(x.shape, left, strict=True):
         known = math.prod(lengths.get(name, 1) for name in group)
         lengths |= {name: size // known for name in group if name not in lengths}
-    results = [name for group in right.composition for name in group]
-    sides = [math.prod(lengths[name] for name in group) for group in right.composition]
+    results = [name for group in right for name in group]
+    sides = [math.prod(lengths[name] for name in group) for group in right]
 
     def moved(field: Tensor) -> Tensor:
         kept = [name for name in results if name in axes]
@@ -59,7 +50,7 @@ def rearranged(call: Call) -> Any:
 
 
 def _tied(
-    call: Call, field: Tensor, axes: list[str], results: list[str], given: dict[str, Any]
+    call: Call, field: Tensor, axes: list[Any], results: list[Any], given: dict[Any, int]
 ) -> Tensor | None:
     """A field with one dimension per axis, tied along the axes of given length; None where it had to be frozen."""
     varying = [axes[dim] for dim in varying_dims(field)]
@@ -82,3 +73,36 @@ def _tied(
     if fixed:
         call.walk.ties.tie(field, whole, f"{call.place}: its channels stand in blocks with others that stay")
     return whole.expand(field.shape)
+
+
+def written_dims(args: Any, kwargs: Any, rank: int) -> list[int]:
+    """The dimensions of a tensor of so many for which a call of einops says how long their parts are."""
+    left, _, given = _asked(args, kwargs, rank)
+    return [dim for dim, group in enumerate(left) if any(name in given for name in group)]
+
+
+def _asked(args: Any, kwargs: Any, rank: int) -> tuple[list[list[Any]], list[list[Any]], dict[Any, int]]:
+    """What a function of einops is asked for, as `_parsed`."""
+    given = {name: each for name, each in kwargs.items() if name not in ("tensor", "pattern", "reduction")}
+    return _parsed(args[1] if len(args) > 1 else kwargs["pattern"], given, rank)
+
+
+def _parsed(pattern: str, given: Any, rank: int) -> tuple[list[list[Any]], list[list[Any]], dict[Any, int]]:
+    """The axes in every dimension, on the left and on the right, and the lengths of those for which one is written.
+
+    Axes are names, or einops' objects for numbers in the pattern. Dots stand for axes of their own.
+    """
+    from einops.parsing import AnonymousAxis, ParsedExpression  # the network's own package
+
+    before = ParsedExpression(pattern.partition("->")[0])
+    hidden = rank - len(before.composition) + 1 if before.has_ellipsis else 0
+    names = " ".join(f"dots{place}" for place in range(hidden))
+    left, right = (
+        [list(group) for group in ParsedExpression(side).composition]
+        for side in pattern.replace("...", names).split("->")
+    )
+    lengths: dict[Any, int] = {name: int(size) for name, size in given.items()}
+    for axis in (axis for group in left + right for axis in group):
+        if isinstance(axis, AnonymousAxis):
+            lengths[axis] = axis.value
+    return left, right, lengths

@@ -26,6 +26,7 @@ WATCHED = (*WIDTHS, "eps", "momentum")  # a folded batch norm has none of the la
 ENGINE = str(Path(__file__).parent)
 TORCH = str(Path(torch.__file__).parent) + "/"
 BETWEEN = ("__torch_function__", "handle_torch_function", "__len__")  # of torch.export's own modes
+OURS = ("call_module", "_whole", "answered", "_standing_in")  # of our tracer, between torch and the user
 CHECKING = "multi_head_attention_forward"  # compares sizes with numbers that it was given
 
 Widths = dict[tuple[str, str], str]
@@ -37,7 +38,8 @@ class Reads:
     """What was read: numbers of layers, whether any module of the user's asked for its mode, and sizes.
 
     `sizes` maps (shape of a tensor, dimension) to the user's line. `given` are the numbers that can be followed.
-    `noting` ends with the trace: what the explorer then does with the numbers is no reading of the user's.
+    `noting` ends with the trace: what the explorer then does with the numbers is no reading of the user's. It
+    pauses where a function says by itself which sizes matter (graph/exported).
     """
 
     widths: Widths = field(default_factory=dict)
@@ -121,7 +123,7 @@ for _name in (
 @lru_cache(maxsize=4096)
 def is_torchs(code: CodeType) -> bool:
     """Whether code is torch's, or our tracer's between torch and the user."""
-    return code.co_filename.startswith(TORCH) or code.co_name == "call_module"
+    return code.co_filename.startswith(TORCH) or code.co_name in OURS
 
 
 def users_line(frame: FrameType | None) -> str:
@@ -141,21 +143,27 @@ def recorded_reads(modules: Mapping[str, nn.Module], followed: bool = False) -> 
     where they are used in a way that cannot be followed.
 
     Classes get properties meanwhile, which answer for all objects as before: a subclass in their place would be
-    seen by `type(module)` and by __init_subclass__. What torch's own code reads of numbers does not count.
+    seen by `type(module)` and by __init_subclass__. What torch's own code reads of numbers does not count. For what is
+    read past the class, as in vars(self)["width"], the objects' dictionaries note it.
     """
     reads = Reads()
     names: dict[int, str] = {}
     for name, module in modules.items():
         names.setdefault(id(module), name)
     added: list[tuple[type, str]] = []
+    counting = [each for each in modules.values() if any(type(value) is int for value in vars(each).values())]
     try:
         for kind in {type(module): module for module in modules.values()}.items():
             for attribute, watch in _watches(*kind, names, reads, followed):
                 setattr(kind[0], attribute, watch)
                 added.append((kind[0], attribute))
+        for module in counting:
+            module.__dict__ = _Held(vars(module), names[id(module)], reads)
         yield reads
     finally:
         reads.noting = False
+        for module in counting:
+            module.__dict__ = dict(dict.items(vars(module)))
         for owner, attribute in added:
             delattr(owner, attribute)
 
@@ -198,6 +206,51 @@ def _number(attribute: str, names: dict[int, str], reads: Reads, followed: bool)
     return property(get, _stored(attribute))
 
 
+class _Held(dict[str, Any]):
+    """The attributes of a module's object, which note the numbers that the user's code reads from them."""
+
+    def __init__(self, held: dict[str, Any], name: str, reads: Reads) -> None:
+        super().__init__(held)
+        self._name, self._reads = name, reads
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy of it is a plain dictionary
+        return dict, (dict(dict.items(self)),)
+
+    def _note(self, attributes: Any) -> None:
+        caller = sys._getframe(2)
+        if self._reads.noting and not caller.f_code.co_filename.startswith((TORCH, ENGINE)):
+            for attribute in attributes:
+                if type(super().get(attribute)) is int:
+                    self._reads.widths.setdefault((self._name, attribute), users_line(caller))
+
+    def __getitem__(self, attribute: str) -> Any:
+        self._note((attribute,))
+        return super().__getitem__(attribute)
+
+    def get(self, attribute: str, default: Any = None) -> Any:
+        self._note((attribute,))
+        return super().get(attribute, default)
+
+    def setdefault(self, attribute: str, default: Any = None) -> Any:
+        self._note((attribute,))
+        return super().setdefault(attribute, default)
+
+    def __iter__(self) -> Iterator[str]:  # else ** would not ask for the items one by one
+        return super().__iter__()
+
+    def values(self) -> Any:
+        self._note(self)
+        return super().values()
+
+    def items(self) -> Any:
+        self._note(self)
+        return super().items()
+
+    def copy(self) -> dict[str, Any]:
+        self._note(self)
+        return super().copy()
+
+
 def _mode(names: dict[int, str], reads: Reads) -> property:
     def get(module: Any) -> bool:
         reads.training |= id(module) in names
@@ -217,6 +270,8 @@ class RecordedSizes(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        if not self._reads.noting:
+            return result
         name = getattr(func, "__name__", "")
         if getattr(func, "__self__", None) is Tensor.shape:
             name = "shape"

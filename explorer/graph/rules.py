@@ -42,7 +42,8 @@ CARRIERS: tuple[Any, ...] = (
 )  # fmt: skip
 JOINS: tuple[Any, ...] = (
     operator.add, operator.iadd, operator.sub, operator.isub, operator.mul, operator.imul, operator.truediv,
-    operator.itruediv, torch.add, torch.sub, torch.mul, torch.div, torch.multiply, torch.subtract, torch.divide,
+    operator.itruediv, operator.floordiv, operator.ifloordiv, torch.floor_divide, "floor_divide",
+    torch.add, torch.sub, torch.mul, torch.div, torch.multiply, torch.subtract, torch.divide,
     torch.maximum, torch.minimum, torch.where, torch.masked_fill, torch.clip, torch.clamp, torch.clamp_min,
     torch.clamp_max, "where", "masked_fill", "masked_fill_", "clip", "clip_", "clamp", "clamp_", "clamp_min",
     "clamp_max", "copy_", "add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "maximum", "minimum",

@@ -17,10 +17,12 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from explorer.errors import CannotTrace
 from explorer.graph.copies import Twin
-from explorer.graph.hollow import LEAVES, WHOLE, hollow_of, layer_kind, qualified
+from explorer.graph.counts import leaves
+from explorer.graph.hollow import LEAVES, hollow_of, layer_kind, qualified
 from explorer.graph.hooks import marked
 from explorer.graph.inputs import zeros_like_batch
 from explorer.graph.reads import ENGINE, TORCH, Reads, recorded_reads, users_line
+from explorer.graph.whole import handed_over
 
 HasRule = Callable[[fx.Node, nn.Module | None], bool]
 OPERANDS = {"input", "other", "mat2", "tensors"}
@@ -151,12 +153,7 @@ class _Tracer(fx.Tracer):
     proxy_buffer_attributes = True
 
     def __init__(self, root: nn.Module, forward: Any) -> None:
-        homes = [sys.modules[home] for home in WHOLE if home in sys.modules]
-        whole = [getattr(home, name) for home in homes for name in WHOLE[home.__name__]]
-        super().__init__(autowrap_functions=tuple(whole))
-        if whole:  # torch.fx itself looks where the whole network's class is defined
-            users = {type(module).__module__ for module in root.modules()} - {__name__}
-            self._autowrap_search += [*homes, *(sys.modules[name] for name in users if name in sys.modules)]
+        super().__init__()
         self._thread = threading.get_ident()
         if forward is not type(root).forward:  # a method of another name, which was set on the object
             self.traced_func_name = forward.__name__
@@ -236,10 +233,18 @@ def _trace(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> tuple[fx.G
     twin.train(training)
     defaults = dict(zip(*twin.left_out(inputs), strict=True)) or None
     try:
-        with recorded_reads(twin.modules, followed=True) as reads:
+        with recorded_reads(twin.modules, followed=True) as reads, handed_over(_whole):
             return _Tracer(twin.module, twin.forward).trace(twin.module, defaults), reads
     except Exception as error:  # user code runs while it is traced: anything can be raised
         raise Untraceable("torch.fx", error) from error
+
+
+def _whole(function: Any, computed: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """A call of a function that is not looked into: one operation, where it is given traced values."""
+    traced = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, fx.Proxy)]
+    if not traced:
+        return computed(*args, **kwargs)
+    return traced[0].tracer.create_proxy("call_function", function, args, kwargs)
 
 
 def record(

@@ -1,6 +1,7 @@
 """Methods: procedures that train, for a plan or for a subnetwork of every image. One file each, on one road."""
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
@@ -30,6 +31,9 @@ METHODS: dict[str, Method] = {
 }
 
 
+OPTIMISERS = 170 * 1024**2  # bytes of code that torch's optimisers load at their first use
+
+
 def search_key(network: Network, graph: ChannelGraph, method: str = "dmcp", **settings: Any) -> str:
     """Content key of all that a search depends on: weights, graph, training images, method and settings."""
     subject, chosen = _checked(network, graph, method, settings)
@@ -52,6 +56,12 @@ def events(
     few images, a snapshot of something else), and BrokeDown, with the last sound snapshot, when a loss is not finite.
     """
     subject, chosen = _checked(network, graph, method, settings)
+    return _events(subject, method, chosen, resume, stop)
+
+
+def _events(
+    subject: Subject, method: str, chosen: Any, resume: Snapshot | None, stop: Callable[[], bool] = never
+) -> Iterator[Event]:
     with torch.inference_mode(False):  # else nothing could be trained
         run = METHODS[method].begin(subject, chosen)
     key = _key(subject, method, chosen)
@@ -86,15 +96,15 @@ def search(
     last = None
     try:
         graph = trace(network.model, network.example)
-        _checked(network, graph, method, settings)
+        subject, chosen = _checked(network, graph, method, settings)
         if short := memory_short(graph, method, settings):
             warnings.warn(
-                f"This search needs about {short[0]:.1f} GiB of memory, and {short[1]:.1f} GiB are left, so it may be "
-                "ended by the system. Free memory, or pass a smaller batch, such as batch=32.",
+                f"This search needs about {short[0]:.1f} GiB of memory more, and {short[1]:.1f} GiB are left, so the "
+                f"system may end it. Free memory, or pass a smaller batch than {chosen.batch}.",
                 stacklevel=2,
             )
         last = Snapshot.load(file) if file is not None and file.exists() else None
-        for event in events(network, graph, method, last, **settings):
+        for event in _events(subject, method, chosen, last):
             if event.snapshot is not None:
                 if file is not None:
                     event.snapshot.save(file)
@@ -111,9 +121,11 @@ def search(
 
 
 def memory_short(graph: ChannelGraph, method: str, settings: Mapping[str, Any]) -> tuple[float, float] | None:
-    """GiB that a training will need, about, and that are left, where these are fewer; else None."""
+    """GiB that a training will need beside what this process has taken, about, and that are left, where fewer; else
+    None."""
     batch = settings.get("batch", METHODS[method].settings().batch)
-    needed, left = training_bytes(graph, batch) / GIB, available() / GIB
+    loading = 0 if "torch._dynamo" in sys.modules else OPTIMISERS
+    needed, left = (training_bytes(graph, batch) + loading) / GIB, available() / GIB
     return (needed, left) if needed > left else None
 
 

@@ -563,7 +563,7 @@ TABLE = {
     "search_begin": "Start",
     "search_begin_help": "Train supernet and chains; you can go on exploring",
     "search_takes": "Costs about as much as {epochs} epochs of training the dense network.",
-    "search_memory": "Needs about {needed} GiB of memory, and {left} GiB are left: free some first.",
+    "search_memory": "Needs about {needed} GiB of memory more, and {left} GiB are left: free some first.",
     "search_range_number": "“{name}” takes numbers from {low} to {high}.",
     "search_range_whole": "“{name}” takes whole numbers from {low} to {high}.",
     "search_least_number": "“{name}” takes numbers from {low} up.",

@@ -559,7 +559,7 @@ TABLE: dict[str, str] = {
     "search_begin": "開始",
     "search_begin_help": "スーパーネットと連鎖を学習します。その間も探索を続けられます",
     "search_takes": "コストは元のネットワークの学習およそ{epochs}エポック分です。",
-    "search_memory": "メモリが約{needed} GiB必要ですが、残りは{left} GiBです。先に空けてください。",
+    "search_memory": "メモリがさらに約{needed} GiB必要ですが、残りは{left} GiBです。先に空けてください。",
     "search_range_number": "「{name}」は{low}から{high}までの数です。",
     "search_range_whole": "「{name}」は{low}から{high}までの整数です。",
     "search_least_number": "「{name}」は{low}以上の数です。",

@@ -560,7 +560,7 @@ TABLE = {
     "search_begin": "시작",
     "search_begin_help": "슈퍼넷과 체인을 학습합니다. 그동안 계속 탐색할 수 있습니다",
     "search_takes": "비용은 원래 네트워크를 약 {epochs}에포크 학습하는 것과 같습니다.",
-    "search_memory": "메모리가 약 {needed} GiB 필요하지만 {left} GiB만 남아 있습니다. 먼저 비우세요.",
+    "search_memory": "메모리가 약 {needed} GiB 더 필요하지만 {left} GiB만 남아 있습니다. 먼저 비우세요.",
     "search_range_number": "‘{name}’에는 {low}부터 {high}까지의 수를 넣습니다.",
     "search_range_whole": "‘{name}’에는 {low}부터 {high}까지의 정수를 넣습니다.",
     "search_least_number": "‘{name}’에는 {low} 이상의 수를 넣습니다.",

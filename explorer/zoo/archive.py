@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from explorer.errors import BadInput
 from explorer.graph.randomness import same_random_numbers
-from explorer.zoo.archived_graph import NAME, SCALAR_TYPES, rebuild_module
+from explorer.zoo.archived_graph import SCALAR_TYPES, is_name, rebuild_module
 from explorer.zoo.built import Built, sample_input
 from explorer.zoo.files import DAMAGED, refused, require_sums, shortened
 
@@ -134,7 +134,7 @@ class _Content:
         views: dict[str, Tensor] = {}
         tensors: dict[str, Tensor] = {}
         for name, row in config.items():
-            if not NAME.fullmatch(name):
+            if not is_name(name):
                 raise refused(self.path, f"names a tensor {name!r}, which is no name of a module's tensor.")
             if row["use_pickle"] or not row["path_name"].startswith(("weight_", "tensor_")):
                 raise refused(

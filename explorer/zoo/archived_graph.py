@@ -8,6 +8,7 @@ import operator
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from keyword import iskeyword
 from typing import Any
 
 import torch
@@ -34,7 +35,13 @@ OWNERS = {"parameter": "parameter_name", "buffer": "buffer_name", "tensor_consta
 DROPOUTS = {"dropout": nn.Dropout, "dropout_": nn.Dropout, "feature_dropout": nn.Dropout2d}
 BATCHED = ("view", "reshape", "expand")  # whose first size is the batch, where it is written as a number
 PLAIN = ("as_int", "as_ints", "as_float", "as_floats", "as_string", "as_bool", "as_bools")
-NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+NAME = re.compile(r"[^.\"\\]+(\.[^.\"\\]+)*")  # torch.fx writes names into source, within quotes
+
+
+def is_name(name: str) -> bool:
+    """Whether a module's tensor, or a module, may be called so."""
+    code = any(iskeyword(part) for part in name.split("."))
+    return name.isprintable() and NAME.fullmatch(name) is not None and not code
 
 
 def rebuild_module(
@@ -194,7 +201,7 @@ class _Rebuilding:
         innermost = str(node["metadata"].get("nn_module_stack", "")).split(";")[-1].split(",")
         path = innermost[1] if len(innermost) == 3 and ".dropout." in innermost[2] else ""
         parent, _, child = path.rpartition(".")
-        if not NAME.fullmatch(path) or child in self._owner(parent)._modules:
+        if not is_name(path) or child in self._owner(parent)._modules:
             parent, child = "", f"dropout_{len(self.graph.nodes)}"
         self._owner(parent).add_module(child, kind(share))
         return self.graph.call_module(f"{parent}.{child}".lstrip("."), (image,))

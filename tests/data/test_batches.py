@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 import torch
 from hypothesis import given
@@ -31,3 +33,16 @@ def test_a_batch_holds_as_many_images_as_the_budget_has_room_for(monkeypatch: py
     assert fitting(model, one, 50) == 1
     assert fitting(model, torch.zeros(1, 1, 28, 28), 50) == 50  # small images: nothing is run or changed
     assert fitting(model, torch.zeros(1, 3, 256, 256), 50) == 50  # which cannot be run
+
+
+def test_a_network_is_measured_once_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ran = nn.Conv2d(1, 4, 1, bias=False), list[int]()
+    model.register_forward_hook(lambda module, inputs, output: ran.append(output.shape[-1]))
+    for side in (128, 256, 256, 512, 256):
+        fitting(model, torch.zeros(1, 1, side, side), 50)
+    fitting(model, torch.zeros(1, 1, 512, 512), 50, gradients=True)
+    assert ran == [256, 512]
+    batches_of = len(batches._KNOWN)
+    del model
+    gc.collect()
+    assert len(batches._KNOWN) == batches_of - 1

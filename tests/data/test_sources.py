@@ -234,6 +234,19 @@ BAD = {
 }
 
 
+class Unnamed(Listed):
+    @property
+    def classes(self) -> list[str]:
+        raise OSError("no disk")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_classes_that_cannot_be_had_are_refused_in_words(wrapped: bool) -> None:
+    source = Unnamed([(PIXELS[0], 0)])
+    with pytest.raises(BadInput, match="classes of Unnamed cannot be had: OSError: no disk"):
+        as_data(DataLoader(source) if wrapped else source)
+
+
 @pytest.mark.parametrize(("source", "message"), BAD.values(), ids=BAD)
 def test_bad_data_is_refused_in_words(source: object, message: str) -> None:
     with pytest.raises(BadInput, match=message):

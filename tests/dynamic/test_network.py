@@ -190,6 +190,18 @@ def test_instances_are_what_single_passes_say(make):
     assert fewer.mean_share < found.mean_share
 
 
+def test_batches_of_large_images_are_as_small_as_memory_asks_for(monkeypatch):
+    network = network_of("residual")
+    dynamic, explore = gated(network), network.data.explore
+    *_, (_, found) = instances(dynamic, explore, np.arange(40))
+    monkeypatch.setattr("explorer.data.batches.SMALL", 0)
+    largest = 6 * 36 + 6 * 6 * 9 + 6 + 6 * 36  # what a convolution of the first block is given and returns
+    monkeypatch.setattr("explorer.data.batches.BUDGET", 3 * 2 * 4 * largest)
+    steps = list(instances(dynamic, explore, np.arange(40)))
+    assert len(steps) == 14  # 40 images, 3 at once
+    np.testing.assert_array_equal(steps[-1][1].keep, found.keep)
+
+
 def test_images_without_labels_are_held_against_the_dense_network():
     network = network_of("residual")
     dynamic = gated(network)

@@ -240,3 +240,16 @@ def test_the_state_of_a_network_without_batch_norm_is_that_of_what_was_done(data
     last = list(live.estimates(plan, BN))[-1]
     assert last.state_key == live.state(plan, NOTHING).key
     assert live.outcome(plan, NOTHING) is live.outcome(plan, BN)
+
+
+def test_batches_of_large_images_are_measured_once_and_not_for_every_plan(
+    model: nn.Module, data: Data, cutter: Cutter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("explorer.data.batches.SMALL", 0)
+    ran: list[int] = []
+    model.register_forward_hook(lambda module, inputs, output: ran.append(len(output)))
+    live = LiveEvaluation(model, GRAPH, data, shrink=cutter)
+    for units in ((), (1,), (1, 2), (3, 4, 5)):
+        list(live.estimates(plan_without(*units), NOTHING))
+    assert ran.count(1) == 1
+    assert sum(ran) == 1 + 4 * len(data.explore)

@@ -9,7 +9,7 @@ import torch
 
 import explorer
 from explorer.data import Data, Images, Normalize
-from explorer.errors import UnknownName
+from explorer.errors import BadInput, UnknownName
 from explorer.export import explored, make_report
 from explorer.export.explored import Explored
 from explorer.records import FinalCheck, Moment, Visit
@@ -74,6 +74,12 @@ def test_a_report_without_a_final_check_leaves_final_images_alone(session, tmp_p
     assert f"accuracy, {session.estimate.of} explore images" in text
     assert "(this one)" in text
     assert "2 ms (2 to 2)" in text
+
+
+@pytest.mark.parametrize("path", ["", "."])
+def test_a_report_needs_the_name_of_a_file_before_any_work(session, path):
+    with pytest.raises(BadInput, match=r"is a folder.*'report\.html'"):
+        explored.write_html(path, session, lambda stage: pytest.fail(stage))
 
 
 def test_a_final_check_of_this_state_is_in_the_files_and_no_other(session, tmp_path):

@@ -60,6 +60,8 @@ LINES: dict[str, Any] = {
     "view_as": lambda: Net(lambda m, x: x * x.flatten(2).softmax(-1).view_as(x)),
     "where": lambda: Net(lambda m, x: torch.where(x > 0, x, 0.1 * m.c(x))),
     "product with a comparison": lambda: Net(lambda m, x: m.c(x) * (x > 0.1)),
+    "masks of masks": lambda: Net(lambda m, x: m.c(x) * (~(x > 0.1) | (x == 0) ^ (x > 0.5) & (x != 2))),
+    "remainders": lambda: Net(lambda m, x: +m.c(x) % 0.5 + (x // 0.1) * 0.1),
     "masked_fill": lambda: Net(lambda m, x: x.masked_fill(m.c(x) < 0.1, 0.5)),
     "lerp": lambda: Net(lambda m, x: torch.lerp(x, m.c(x), 0.5)),
     "addcmul": lambda: Net(lambda m, x: torch.addcmul(x, x, m.c(x), value=0.5)),
@@ -156,12 +158,16 @@ class Widths(nn.Module):
             x = self.b(r) + p + q.mean((2, 3), keepdim=True)
         elif self.way == "used otherwise":
             x = self.c(x.flatten(2).view(-1, self.wide, 12, 12)) / self.wide
-        elif self.way in ("range", "tensor", "full", "text"):
+        elif self.way in ("range", "tensor", "full", "text", "dictionary", "its values"):
             y = self.c(x.flatten(2).view(-1, self.wide, 12, 12))
             if self.way == "range":
                 x = y * sum(1 for _ in range(self.wide))
             elif self.way == "tensor":
                 x = y * torch.tensor(self.wide)
+            elif self.way == "dictionary":
+                x = y / vars(self)["wide"]
+            elif self.way == "its values":
+                x = y * sum(each for each in self.__dict__.values() if type(each) is int)
             else:
                 x = y + (torch.full((1,), self.wide) if self.way == "full" else len(f"{self.wide}"))
         elif self.way == "half of the split elsewhere":
@@ -183,7 +189,11 @@ def test_a_width_that_is_read_from_an_attribute_is_followed_to_where_it_is_used(
 
 
 @pytest.mark.parametrize(
-    "way", ["used otherwise", "half of the split elsewhere", "product", "range", "tensor", "full", "text"]
+    "way",
+    [
+        *("used otherwise", "half of the split elsewhere", "product", "range", "tensor", "full", "text"),
+        *("dictionary", "its values"),
+    ],
 )
 def test_a_width_that_is_also_used_as_a_number_freezes_what_it_counts_and_names_the_line(way: str) -> None:
     graph = checked(Widths(way))
@@ -207,8 +217,9 @@ def test_an_instance_norm_without_tensors_follows_under_export_too() -> None:
 
 def test_a_deformable_convolution_is_counted_and_its_channels_go() -> None:
     class Deformable(nn.Module):
-        def __init__(self, module: bool) -> None:
+        def __init__(self, module: bool, named: bool) -> None:
             super().__init__()
+            self.named = named
             self.stem, self.offset, self.f = (
                 nn.Conv2d(3, 8, 3),
                 nn.Conv2d(8, 18, 3, padding=1),
@@ -220,12 +231,13 @@ def test_a_deformable_convolution_is_counted_and_its_channels_go() -> None:
             x = torch.relu(self.stem(x))
             if isinstance(self.d, DeformConv2d):
                 return self.f(self.d(x, self.offset(x)).mean((2, 3)))
-            return self.f(
-                deform_conv2d(x, self.offset(x), self.d.weight, self.d.bias, padding=1).mean((2, 3))
-            )
+            given = {"weight": self.d.weight, "bias": self.d.bias, "padding": 1}
+            if self.named:
+                return self.f(deform_conv2d(**given, offset=self.offset(x), input=x).mean((2, 3)))
+            return self.f(deform_conv2d(x, self.offset(x), **given).mean((2, 3)))
 
-    for module in (True, False):
-        model = explorer.live_weights(Deformable(module), EXAMPLE)
+    for module, named in ((True, False), (False, False), (False, True)):
+        model = explorer.live_weights(Deformable(module, named), EXAMPLE)
         graph = explorer.trace(model, EXAMPLE)
         own = 10 * 10 * 12 * 8 * 9  # positions x outputs x inputs x kernel
         assert explorer.cost(graph).macs == counted_macs(model, EXAMPLE) + own
@@ -244,16 +256,41 @@ def test_weights_that_no_rule_counts_are_said_to_be_not_counted() -> None:
     assert "not counted" in call.reason
 
 
+class Doubling:
+    """Looks like a list, and is none."""
+
+    def append(self, output: Tensor) -> None:
+        output.mul_(2)
+
+    def __setitem__(self, name: str, output: Tensor) -> None:
+        output.mul_(2)
+
+    seen = property(fset=lambda self, output: output.mul_(2))
+
+
 class Tap:
-    def __init__(self) -> None:
+    def __init__(self, taken: Any = None) -> None:
         self.seen: Any = None
+        self.taken = taken
+
+    def keep(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        self.taken.append(output)
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> None:
         self.seen = output
 
 
 SEEN: list[Tensor] = []
+DOUBLING = Doubling()
 STORE: dict[str, Tensor] = {}
+
+
+def doubled_by_a_setter(module: nn.Module, args: Any, output: Tensor) -> None:
+    DOUBLING.seen = output
+
+
+def put(store: Any, module: nn.Module, args: Any, output: Tensor) -> None:
+    store["c"] = output
 
 
 def stored(name: str, module: nn.Module, args: Any, output: Tensor) -> None:
@@ -289,6 +326,8 @@ LOOKING: dict[str, Any] = {
     "object": Tap(),
     "collected": lambda module, args, output: SEEN.append(output.detach()),
     "stored": partial(stored, "c"),
+    "method": Tap(SEEN).keep,
+    "stored in a dictionary": partial(put, STORE),
 }
 CHANGING: dict[str, Any] = {
     "doubled": doubled,
@@ -302,6 +341,10 @@ CHANGING: dict[str, Any] = {
     "by name": lambda module, args, output: output.__setitem__(0, 0),
     "argument": lambda module, args, output: args[0].__setitem__(0, 0),
     "out": lambda module, args, output: SEEN.append(torch.add(output, 1, out=output)),
+    "no list": lambda module, args, output: DOUBLING.append(output),
+    "no list of an object's": Tap(DOUBLING).keep,
+    "no dictionary": partial(put, DOUBLING),
+    "no attribute": doubled_by_a_setter,
     "partly": lambda module, args, output: None if module.training else output * 2,
 }
 

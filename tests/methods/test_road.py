@@ -12,8 +12,6 @@ import torch
 from torch import nn
 
 import explorer
-from explorer import methods
-from explorer.costs import training_bytes
 from explorer.data import Images, identity
 from explorer.methods import METHODS, events, road, search, search_key
 from explorer.methods.road import FRAMES, BrokeDown, Event, Snapshot, Told, steps
@@ -342,16 +340,3 @@ def test_however_many_epochs_a_training_begins_at_once(network: explorer.Network
     assert (first.step, second.step) == (0, 1)
     assert second.seconds_left is not None
     assert second.seconds_left > 10**9
-
-
-def test_a_search_says_beforehand_what_it_needs_where_memory_is_short(
-    network: explorer.Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    graph = graph_of(network)
-    assert methods.memory_short(graph, "dmcp", QUICK) is None
-    whole, half = (training_bytes(graph, batch) for batch in (16, 8))
-    assert half < whole < 2 * half  # the weights are there once
-    monkeypatch.setattr(methods, "available", lambda: whole - 1)
-    assert methods.memory_short(graph, "dmcp", QUICK | {"batch": 8}) is None
-    with pytest.warns(UserWarning, match=r"needs about .* GiB of memory, and .* are left.*smaller batch"):
-        search(network, **QUICK)

@@ -170,6 +170,17 @@ def test_dropout_drops_in_training_only_and_at_its_place(tmp_path: Path) -> None
     assert abs(float((dropped == 0).float().mean()) - 0.3) < 0.03  # 6 standard deviations of 9,600 draws
 
 
+def test_modules_may_have_names_that_are_no_identifiers(tmp_path: Path) -> None:
+    model = nn.Sequential()
+    for name in ("a b", "{x}", "é-1", "it's"):
+        model.add_module(name, nn.Conv2d(3, 3, 3))
+    example = torch.randn(1, 3, 12, 12)
+    exported(tmp_path / "odd.pt2", model.eval(), **two(example))
+    network = explorer.load(tmp_path / "odd.pt2")
+    assert list(network.model.state_dict()) == list(model.state_dict())
+    torch.testing.assert_close(network.model(example), model(example))
+
+
 def test_tied_weights_stay_tied(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)).eval()
     model[1].weight = model[0].weight
