@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from explorer.costs import COSTS, totals, widths_of
 from explorer.errors import BadInput, NotReachable, require_name, require_whole
 from explorer.graph.checks import check_graph, require_paths, without_unread
-from explorer.values import ChannelGraph, ChannelGroup, Plan, Request, Scores, full_plan
+from explorer.values import ChannelGraph, ChannelGroup, Plan, Request, Scores, full_plan, order_of
 
-ALLOCATIONS = {"global": "by global ranking", "uniform": "uniformly"}
+ALLOCATIONS = {
+    "global": "by global ranking",
+    "uniform": "uniformly",
+    "error": "by what each layer can lose",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +79,6 @@ class Curve:
                 f"{'multiple' if steps else 'widths'}."
             )
         return plan_of_widths(self.graph, self.scores, self.widths_at(step))
-
-
-def order_of(values: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Units from the most important one down; ties in channel order, int64 (units,)."""
-    return np.argsort(-values, kind="stable")
 
 
 def plan_of_widths(graph: ChannelGraph, scores: Scores, widths: NDArray[np.int64]) -> Plan:
@@ -158,9 +157,13 @@ def _check_scores(graph: ChannelGraph, scores: Scores) -> None:
             "The scores are not of this graph: their groups or sizes differ. Make them with "
             "explorer.score(model, graph, criterion)."
         )
-    for name, values in scores.by_group.items():
+    for name, values in (*scores.by_group.items(), *scores.gains.items()):
         if not np.isfinite(values).all():
             raise BadInput(f"The scores of {name} are not all finite numbers, so they rank nothing.")
+    if scores.gains and {name: values.shape for name, values in scores.gains.items()} != expected:
+        raise BadInput(
+            "The gains in the scores are not of this graph. Make them with explorer.score(..., errors=True)."
+        )
 
 
 def _checked_widths(graph: ChannelGraph, widths: Mapping[str, int], multiple: int = 1) -> dict[str, int]:
@@ -208,13 +211,19 @@ def curve(
 
     *global* ranks the units of all groups together (magnitude scores divided by their group's mean, since
     their scale differs from layer to layer; comparable scores raw) and adds them one by one, with a
-    `multiple` as many as make a step, ranked by their mean. *uniform* keeps the same share of every group, rounded
-    down. Raises UnknownName and BadInput; NotReachable where the image
+    `multiple` as many as make a step, ranked by their mean. *error* does the same by `Scores.gains`, divided by their
+    group's mean: channels are chosen by the criterion, widths by what the next layers would lose. *uniform* keeps the
+    same share of every group, rounded down. Raises UnknownName and BadInput; NotReachable where the image
     would no longer reach the outputs (see `removable`).
     """
     require_name("allocation", allocation, ALLOCATIONS)
     require_name("cost", cost, COSTS)
     _check_scores(graph, scores)
+    if allocation == "error" and not scores.gains:
+        raise BadInput(
+            "Sharing a cut by what each layer can lose needs that measured on training images: make the scores with "
+            "explorer.score(network, graph, criterion, errors=True)."
+        )
     allowed = allowed_widths(graph, multiple, minimum)
     widths = _checked_widths(graph, {} if widths is None else widths, multiple)
     start = graph.sizes.copy()
@@ -223,8 +232,8 @@ def curve(
         start[graph.index[group.id]] = allowed[group.id][0]
     for name, width in widths.items():
         start[graph.index[name]] = width
-    if allocation == "global":
-        owners, ends = _next_widened(graph, scores, free, allowed)
+    if allocation != "uniform":
+        owners, ends = _next_widened(graph, scores, free, allowed, by_gain=allocation == "error")
 
         def widths_at(step: int) -> NDArray[np.int64]:
             return start + np.bincount(owners[: ends[step]], minlength=len(start))
@@ -239,6 +248,7 @@ def _next_widened(
     scores: Scores,
     free: list[ChannelGroup],
     allowed: Mapping[str, NDArray[np.int64]],
+    by_gain: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Index of the group of each unit that is added to the least widths, best first, int64 (units,); and how many of
     them every plan has, int64 (steps + 1,): units that make a step come together.
@@ -247,12 +257,15 @@ def _next_widened(
     for group in free:
         place = graph.index[group.id]
         values = scores.by_group[group.id].astype(np.float64)
-        if not scores.comparable:
+        ranked = order_of(scores.by_group[group.id])
+        if by_gain:
+            values, ranked = scores.gains[group.id].astype(np.float64), np.arange(group.size)
+        if by_gain or not scores.comparable:
             mean = np.abs(values).mean()
             values = values / mean if mean > 0 else values
         ends = allowed[group.id]
         added = np.diff(ends)
-        means = np.add.reduceat(values[order_of(scores.by_group[group.id])], ends[:-1]) / added
+        means = np.add.reduceat(values[ranked], ends[:-1]) / added
         importance.append(
             np.minimum.accumulate(means)
         )  # equal scores: rounding must not swap a group's steps

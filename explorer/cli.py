@@ -226,7 +226,8 @@ def _prune(job: _Job) -> None:
     _say(f"Ranking the channels of {job.network}…")
     network = explorer.load(job.network)
     graph = explorer.trace(network.model, network.example)
-    scores = explorer.score(network, graph, request.criterion, seed=request.seed)
+    by_error = request.allocation == "error"
+    scores = explorer.score(network, graph, request.criterion, seed=request.seed, errors=by_error)
     plan = explorer.allocate(
         graph, scores, request.keep, request.cost, request.allocation, multiple=request.multiple
     )

@@ -18,9 +18,9 @@ PACKAGE = Path(explorer.__file__).parent
 ROWS: list[set[str]] = [
     {"errors", "interrupts", "memory"}, {"values", "strings", "emptied"}, {"records"},
     {"chains", "instances", "paired", "published", "published_dynamic"}, {"graph"},
-    {"costs", "surgery", "data"}, {"zoo"}, {"capture"}, {"repair"}, {"criteria", "allocate", "coverage"}, {"evaluate", "observe"},
-    {"dynamic"}, {"methods"}, {"export"}, {"session"}, {"figures", "panels"}, {"app"}, {"jupyter", "launch"}, {"cli"},
-    {"__main__"},
+    {"costs", "surgery", "data"}, {"zoo"}, {"capture"}, {"repair"}, {"criteria", "allocate", "coverage"},
+    {"evaluate", "observe"}, {"dynamic"}, {"methods"}, {"export"}, {"session"}, {"figures", "panels"}, {"app"},
+    {"jupyter", "launch"}, {"cli"}, {"__main__"},
 ]  # fmt: skip
 HEIGHT = {part: height for height, row in enumerate(ROWS) for part in row}
 ALLOWED_BESIDE = {("panels", "figures")}  # the panels show the figures

@@ -1,5 +1,6 @@
 """Criteria: rules that score the units of every prunable group; higher = keep. One file each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from explorer.data.fitting import require_finite
 from explorer.errors import BadInput, ExplorerError, require_name, require_whole
 from explorer.graph.checks import check_model
 from explorer.graph.copies import deep_copy
-from explorer.values import ChannelGraph, Scores
+from explorer.repair import Observed, gather
+from explorer.repair.errors import errors_of
+from explorer.values import ChannelGraph, Floats, Scores, order_of
 
 CRITERIA: dict[str, Criterion] = {
     "taylor": Taylor(),
@@ -37,12 +40,20 @@ SCORED_IMAGES = 512  # enough for stable ranks on the bundled networks, and a se
 
 
 def score(
-    model_or_network: Any, graph: ChannelGraph, criterion: str, data: Any = None, seed: int = 0
+    model_or_network: Any,
+    graph: ChannelGraph,
+    criterion: str,
+    data: Any = None,
+    seed: int = 0,
+    errors: bool = False,
+    observed: Observed | None = None,
 ) -> Scores:
     """Score every unit of the prunable groups of a model (nn.Module) or network (explorer.load).
 
     `data` may be anything that explorer.evaluate takes; its training images are used (where there are none,
-    its explore images), at most 512, of mixed classes. A network brings its own. Raises UnknownName for a criterion
+    its explore images), at most 512, of mixed classes. A network brings its own. `errors` also measures what each layer
+    can lose (`Scores.gains`), for `allocate(..., allocation="error")`; `observed` are the moments of the network that
+    this and "obs" look at, if they are known already. Raises UnknownName for a criterion
     that does not exist, BadInput where model and graph do not belong together, where the criterion needs images and
     there are none or they do not fit, where weights or buffers are not finite, or for a seed below 0.
     """
@@ -58,19 +69,35 @@ def score(
     if data is None and model is not given:
         data = given.data
     images = None
-    if rule.needs_data:
+    if rule.needs_data or errors:
         if data is None:
+            what = f"Ranking by {criterion}" if rule.needs_data else "Measuring what layers can lose"
             raise BadInput(
-                f"Ranking by {criterion} looks at images and there are none. Pass data=(inputs, labels), or use a "
+                f"{what} looks at images and there are none. Pass data=(inputs, labels), or use a "
                 "criterion of weights only: l1, l2, fpgm, bn_gamma."
             )
         trainless = isinstance(data, Data) and data.train is None
         images = as_images(data, "explore" if trainless else "train").mixed(SCORED_IMAGES)
     model = deep_copy(model)
     model.eval()  # a user's train() may return nothing
-    subject = Subject(model, graph, images, seed)
+    if images is not None and observed is None and (errors or criterion == "obs"):
+        observed = gather(model, graph, images)
+    subject = Subject(model, graph, images if rule.needs_data else None, seed, observed)
     by_group = rule(subject)
     for group, values in by_group.items():
         if not np.isfinite(values).all():
             raise ExplorerError(f"Ranking by {criterion} gave scores of {group} that are not finite numbers.")
-    return Scores(criterion, by_group, rule.comparable)
+    gains = _gains(model, graph, by_group, observed) if errors and observed is not None else {}
+    return Scores(criterion, by_group, rule.comparable, gains)
+
+
+def _gains(
+    model: nn.Module, graph: ChannelGraph, by_group: Mapping[str, Floats], observed: Observed
+) -> dict[str, Floats]:
+    """What each unit of a group adds, from the best down (see `Scores.gains`); 1 where nothing is known of it."""
+    found = {}
+    for group in graph.prunable:
+        lost = errors_of(model, graph, group, order_of(by_group[group.id]), observed).refitted
+        falling = np.maximum.accumulate(-np.diff(lost)[::-1])[::-1]
+        found[group.id] = falling if falling.any() else np.ones(group.size, dtype=np.float32)
+    return found

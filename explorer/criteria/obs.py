@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.criteria.subject import Subject
-from explorer.repair import gather
 from explorer.repair.removal import removal_losses
 
 
@@ -31,7 +30,6 @@ class OBS:
     comparable: bool = False
 
     def __call__(self, subject: Subject) -> dict[str, NDArray[np.float32]]:
-        assert subject.images is not None
-        observed = gather(subject.model, subject.graph, subject.images)
-        losses = removal_losses(subject.model, subject.graph, observed)
+        assert subject.observed is not None
+        losses = removal_losses(subject.model, subject.graph, subject.observed)
         return {group: values.astype(np.float32) for group, values in losses.items()}

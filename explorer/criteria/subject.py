@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from explorer.data import Images
+from explorer.repair import Observed
 from explorer.values import ChannelGraph, ChannelGroup
 
 
@@ -16,13 +17,15 @@ from explorer.values import ChannelGraph, ChannelGroup
 class Subject:
     """A network to score: the model in eval mode (a copy where gradients are taken), its graph, images.
 
-    `images` are training images, with labels or without, None for criteria that need none.
+    `images` are training images, with labels or without, None for criteria that need none; `observed` what the layers
+    read of them, for criteria that look at it.
     """
 
     model: nn.Module
     graph: ChannelGraph
     images: Images | None
     seed: int
+    observed: Observed | None = None
 
 
 class Criterion(Protocol):

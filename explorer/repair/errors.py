@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explorer.repair.moments import Check, Observed, Reader, nothing
+from explorer.repair.moments import Check, Observed, nothing
 from explorer.repair.patches import as_matrix
-from explorer.repair.refit import Sink, second
+from explorer.repair.readers import Reader
+from explorer.repair.refit import Sink
 from explorer.repair.solving import errors_by_width
 from explorer.values import ChannelGraph, ChannelGroup, Floats
 
@@ -87,8 +88,10 @@ def errors_of(
             )
             continue
         weight = model.get_parameter(name).detach().double()
-        covariance = second(moments, Sink(model, graph, reader).exists)
-        for part, own in zip(as_matrix(weight, reader.transposed, reader.groups), covariance, strict=True):
+        centred = Sink(model, graph, reader).exists
+        parts = as_matrix(weight, reader.transposed, reader.groups)
+        for part, mean, own in zip(parts, moments.mean, moments.covariance, strict=True):
+            own = own if centred else torch.addr(own, mean, mean)
             found = by_width(part, own, unit, torch.from_numpy(order), reader.taps, moments.rows)
             cut, refitted, whole = cut + found[0], refitted + found[1], whole + found[2]
         layers.append(reader.layer)

@@ -1,9 +1,9 @@
 """What a layer loses when some of its inputs go and the others make up for it: Optimal Brain Surgeon for channels.
 
-Hassibi and Stork 1993 (NeurIPS), for a layer's answers instead of the loss, and for a channel's taps together: with C the
-covariance of the inputs and c the columns of a unit, the least error rises by L_c = tr(W_c ((C^-1)_cc)^-1 W_c'). The best
-repair is then W - W_c ((C^-1)_cc)^-1 (C^-1)_c, and the inverse without c is C^-1 - (C^-1)_.c ((C^-1)_cc)^-1 (C^-1)_c, so
-that removing one unit after the other is exact for the set.
+Hassibi and Stork 1993 (NeurIPS), for a layer's answers instead of the loss, and for a channel's taps together: with C
+the covariance of the inputs and c the columns of a unit, the least error rises by L_c = tr(W_c ((C^-1)_cc)^-1 W_c').
+The best repair is then W - W_c ((C^-1)_cc)^-1 (C^-1)_c, and the inverse without c is C^-1 - (C^-1)_.c ((C^-1)_cc)^-1
+(C^-1)_c, so that removing one unit after the other is exact for the set.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from explorer.criteria import CRITERIA, score
 from explorer.errors import BadInput, UnknownName, require_name, require_whole
 from explorer.evaluate.recovery import require_trainable
 from explorer.graph.checks import without_unread
+from explorer.repair import Observed
 from explorer.strings import Message
 from explorer.values import ChannelGraph, Cost, Plan, Recovery, Request, Scores, full_plan
 from explorer.zoo import Network
@@ -50,12 +51,15 @@ class Choices:
     but the first use of a ranking.
     """
 
-    def __init__(self, network: Network, graph: ChannelGraph) -> None:
-        self._network, self._graph = network, graph
+    def __init__(
+        self, network: Network, graph: ChannelGraph, observed: Callable[[], Observed | None] = lambda: None
+    ) -> None:
+        """`observed` gives what layers read, where rankings need it; None: they look for themselves."""
+        self._network, self._graph, self._observed = network, graph, observed
         self._dense = full_plan(graph)
         self._scoring = threading.Lock()
         self._known = threading.Lock()
-        self._scores: dict[tuple[str, int], Scores] = {}
+        self._scores: dict[tuple[str, int, bool], Scores] = {}
         self._curves: dict[tuple[object, ...], Curve] = {}
 
     # ---- requests ---------------------------------------------------------------------------------------
@@ -92,6 +96,10 @@ class Choices:
             require_trainable(data.train)
         require_whole("seed", asked.seed, 0)
         require_whole("minimum, a number of channels,", asked.minimum, 1)
+        if data is None and asked.allocation == "error":
+            raise BadInput(
+                "Sharing a cut by what each layer can lose looks at images; this network was loaded without data."
+            )
         if data is None and CRITERIA[asked.criterion].needs_data:
             raise BadInput(
                 f"Ranking by {asked.criterion} looks at images; this network was loaded without data."
@@ -217,15 +225,20 @@ class Choices:
 
     def knows(self, asked: Request) -> bool:
         """Whether the ranking is computed, so that an answer takes about a millisecond."""
-        return (asked.criterion, asked.seed) in self._scores
+        return _ranking(asked) in self._scores
 
     def scored(self, asked: Request) -> Scores:
         """The ranking, computed at first use. What is known already never waits for what is being scored."""
-        key = asked.criterion, asked.seed
+        key = _ranking(asked)
         if key not in self._scores:
             with self._scoring:
                 if key not in self._scores:
-                    self._scores[key] = score(self._network, self._graph, asked.criterion, seed=asked.seed)
+                    by_error = asked.allocation == "error"
+                    observed = self._observed() if by_error or asked.criterion == "obs" else None
+                    self._scores[key] = score(
+                        *(self._network, self._graph, asked.criterion),
+                        seed=asked.seed, errors=by_error, observed=observed,
+                    )  # fmt: skip
         return self._scores[key]
 
     def answer(self, asked: Request) -> Answer:
@@ -291,6 +304,11 @@ class Choices:
         group = self._graph.group(name)
         if not group.prunable:
             raise BadInput(f"The width of {name} cannot be pinned: {group.reason}.")
+
+
+def _ranking(asked: Request) -> tuple[str, int, bool]:
+    """What a request's scores are remembered by."""
+    return asked.criterion, asked.seed, asked.allocation == "error"
 
 
 def _fitting(allowed: NDArray[np.int64] | None, width: int) -> int:
