@@ -219,7 +219,7 @@ def curve(
     require_name("allocation", allocation, ALLOCATIONS)
     require_name("cost", cost, COSTS)
     _check_scores(graph, scores)
-    if allocation == "error" and not scores.gains:
+    if allocation == "error" and graph.prunable and not scores.gains:
         raise BadInput(
             "Sharing a cut by what each layer can lose needs that measured on training images: make the scores with "
             "explorer.score(network, graph, criterion, errors=True)."

@@ -20,7 +20,8 @@ from tests.networks import BUNDLED, IMAGE, examples, graph_of, seeds
 def random_scores(graph: ChannelGraph, seed: int, comparable: bool = True) -> Scores:
     rng = np.random.default_rng(seed)
     by_group = {group.id: rng.random(group.size) ** 3 * rng.random() for group in graph.prunable}
-    return Scores("test", by_group, comparable)
+    gains = {group.id: np.sort(rng.random(group.size))[::-1] * rng.random() for group in graph.prunable}
+    return Scores("test", by_group, comparable, gains)
 
 
 def spent(graph: ChannelGraph, plan: Plan | None, cost: str) -> int:
@@ -36,7 +37,9 @@ def two_layers() -> ChannelGraph:
 
 
 ROUNDING = 1 + 1e-12  # of keep x dense cost, which is a whole number in intent
-HAND = Scores("hand", {"0": [4, 1, 3, 2], "2": [10, 30, 20]}, comparable=False)
+HAND = Scores(
+    *("hand", {"0": [4, 1, 3, 2], "2": [10, 30, 20]}, False), gains={"0": [4, 3, 2, 1], "2": [30, 20, 10]}
+)
 allocations = pytest.mark.parametrize("allocation", ALLOCATIONS)
 costs = pytest.mark.parametrize("cost", COSTS)
 
@@ -183,7 +186,7 @@ def test_scores_of_zero_everywhere_are_ranked_by_place() -> None:
 @costs
 def test_a_network_without_prunable_groups_can_only_be_kept(allocation: str, cost: str) -> None:
     graph = explorer.trace(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), IMAGE)
-    nothing = Scores("hand", {}, comparable=True)
+    nothing = Scores("hand", {}, comparable=True, gains={})
     assert explorer.allocate(graph, nothing, 1, cost, allocation) == full_plan(graph)
     assert curve(graph, nothing, cost, allocation).lowest == 1
     with pytest.raises(explorer.NotReachable, match="nothing can be pruned"):

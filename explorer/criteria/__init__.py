@@ -26,9 +26,9 @@ from explorer.values import ChannelGraph, Floats, Scores, order_of
 
 CRITERIA: dict[str, Criterion] = {
     "taylor": Taylor(),
-    "obs": OBS(),
     "l1": L1,
     "l2": L2,
+    "obs": OBS(),
     "bn_gamma": BNGamma(),
     "fpgm": FPGM(),
     "apoz": APOZ,
