@@ -48,6 +48,12 @@ SAYS = {
         r"found: (39\.[5-9]|40\.[0-5])% of the MACs, .* 100 of 100 images",
         r"uniform: (39\.[5-9]|40\.[0-5])% of the MACs, .* 100 of 100 images",
     ),
+    "repair.ipynb": (
+        "refitted, v = 1.8",
+        r"l1   50% of the MACs, nothing +[12]\d\.\d%",
+        r"obs  50% of the MACs, layer after layer +9[1-4]\.\d%",
+        r"obs  20% of the MACs, layer after layer +8[5-9]\.\d%",
+    ),
     "instances.ipynb": (
         r"subnetworks   9[0-2]\.\d% of 2000 images right, (3|4|5)\d\.\d% of the MACs",
         r"(1[89]\d\d|2000) different subnetworks for 2000 images",
