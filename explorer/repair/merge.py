@@ -82,17 +82,19 @@ def _filters_of(model: nn.Module, graph: ChannelGraph, group: ChannelGroup) -> _
     if len(made) != 1:
         return f"the channels of {group.id} are made by {len(made)} layers together"
     (layer,) = made
-    owner = layer.weight.rpartition(".")[0]
-    norm = dict(graph.folds).get(owner, "")
+    owner, dot, _ = layer.weight.rpartition(".")
+    norm, bias_name = dict(graph.folds).get(owner, ""), f"{owner}{dot}bias"
     parts = (
         {f"{norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")} if norm else set()
     )
     dim = 1 if layer.kind == "transposed conv" else 0
-    units = None
+    units = bias = None
     for slot in group.slots:
         if (slot.tensor, slot.dim) == (layer.weight, dim):
             units = slot.unit
-        elif not slot.reads and slot.tensor not in {*parts, f"{owner}.bias"}:
+        elif slot.tensor == bias_name:
+            bias = model.get_parameter(bias_name).double()
+        elif not slot.reads and slot.tensor not in parts:
             return f"{slot.tensor} acts on the channels of {group.id} too"
     if units is None or len(units[units >= 0]) != group.size:
         return f"a unit of {group.id} is several channels"
@@ -100,18 +102,17 @@ def _filters_of(model: nn.Module, graph: ChannelGraph, group: ChannelGroup) -> _
         np.argsort(np.where(units >= 0, units, group.size), kind="stable")[: group.size].copy()
     )
     rows = model.get_parameter(layer.weight).movedim(dim, 0).flatten(1)[order].double()
-    bias = getattr(model.get_submodule(owner), "bias", None)
     if not norm:
-        if isinstance(bias, Tensor):
-            rows = torch.cat([rows, bias[order, None].double()], 1)
+        if bias is not None:
+            rows = torch.cat([rows, bias[order, None]], 1)
         return _Filters(rows, None, layer.weight)
     module = model.get_submodule(norm)
     assert isinstance(module, _BatchNorm)
     assert module.running_mean is not None
     assert module.running_var is not None
     mean = module.running_mean.double()[order]
-    if isinstance(bias, Tensor):
-        mean = mean - bias.double()[order]
+    if bias is not None:
+        mean = mean - bias[order]
     sigma = (module.running_var.double()[order] + module.eps).sqrt()
     one = torch.ones_like(sigma)
     gamma = module.weight.double()[order] if module.affine else one
@@ -138,7 +139,7 @@ def _pairs(filters: _Filters, kept: Tensor, by_cosine: bool) -> list[tuple[int, 
         most = relative.where(usable, -torch.inf).amax(1, keepdim=True)
         spread = (most - least).where(most > least, torch.ones_like(most))
         distance = SIMILARITY * distance + (1 - SIMILARITY) * (relative - least) / spread
-        distance = distance.where(usable, torch.inf).nan_to_num(torch.inf)
+        distance = distance.where(usable, torch.inf)
     distance = distance.where(cosine >= LEAST_COSINE, torch.inf)
     best = distance.argmin(1)
     rows_of = torch.arange(len(gone))
