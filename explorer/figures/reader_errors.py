@@ -16,6 +16,7 @@ from explorer.values import Floats
 
 TOP = 56.0  # pixels: the largest error
 GAP = 10.0  # pixels between the marker and its numbers, and between those
+WIDEST = 1.3  # as wide as Helvetica's a bold text can be: DejaVu Sans
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,16 +70,13 @@ def _numbers(
     tables: dict[str, Columns], shown: ReaderErrors, x: float, strings: Strings, scale: float
 ) -> None:
     """Both numbers beside the marker's head, above the curves, on the side where there is room."""
-    cut, refitted = (
-        strings(key, error=percent(float(errors[shown.width])))
-        for key, errors in (("layer_error_cut", shown.cut), ("layer_error_refitted", shown.refitted))
-    )
-    texts = [(cut, False), (refitted, True)]
     side = 1 if x < 0.5 else -1
-    shift = GAP
-    for text, bold in texts[::side]:
-        _label(tables, x, HEAD, text, "left" if side > 0 else "right", bold=bold, shift=side * shift * scale)
-        shift += pixels_of(text) + GAP
+    align, shift = "left" if side > 0 else "right", GAP
+    texts = (("layer_error_cut", shown.cut, False), ("layer_error_refitted", shown.refitted, True))
+    for key, errors, bold in texts[::side]:
+        text = strings(key, error=percent(float(errors[shown.width])))
+        _label(tables, x, HEAD, text, align, bold, side * shift * scale)
+        shift += pixels_of(text) * (WIDEST if bold else 1 + (WIDEST - 1) / 2) + GAP
 
 
 def percent(share: float) -> str:

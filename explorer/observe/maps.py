@@ -37,6 +37,14 @@ class Comparison:
     error: float
     images: int
 
+    @property
+    def before(self) -> Floats:
+        return self.maps[0]
+
+    @property
+    def after(self) -> Floats:
+        return self.maps[-1]
+
 
 def next_layer(graph: ChannelGraph, layer: int) -> int | None:
     """The first layer, in execution order, that reads the channels of layer number `layer`."""

@@ -47,7 +47,7 @@ class LayerPane(VBox):
         views = self._lens, self._importance, self.errors.view, self.lower.view
         self._drag = Gestures(*views, self._moved, self._hovered)
         figures = [view.root for view in views]
-        root = _arranged(*figures, scale)
+        root = _arranged(figures, scale)
         scripts = theme_script(root), keys_script(strings, figures)
         self.document = BokehDocument(root, scripts, self._drag.heard)
         self.documents = (self.document,)
@@ -283,12 +283,13 @@ class LayerPane(VBox):
         super().close()
 
 
-def _arranged(width: Any, scores: Any, errors: Any, answers: Any, scale: float) -> Column:
-    """The charts below one another, with room for the widgets that lie above them."""
+def _arranged(figures: list[Any], scale: float) -> Column:
+    """Width, importance, errors and answers below one another, with room for the widgets that lie above them."""
 
     def space(height: float) -> Spacer:
         return Spacer(height=round(height * scale))
 
+    width, scores, errors, answers = figures
     right = Spacer(width=round(LENS_RIGHT * scale), height=round(lens.HEIGHT * scale))
     middle = Row(children=[width, right], sizing_mode="stretch_width")
     lines = [space(TITLE), middle, space(CAPTION), scores, errors, space(BELOW), answers]

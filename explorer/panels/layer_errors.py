@@ -119,7 +119,9 @@ class ErrorCurve:
         say, found = self._strings, self._errors
         if found is None or not found.layers:
             return tag("pe-soft", say("layer_error_caption_none"), say("layer_chart_error_help"))
-        words = say("layer_error_caption", name=self._readers(found))
+        words = say("layer_error_caption", name=found.layers[0])
+        if len(found.layers) > 1:
+            words = say("layer_error_caption_several", count=len(found.layers))
         more = [say("layer_chart_error_help"), say("layer_error_of", names=", ".join(found.layers))]
         more += [say("layer_error_left_out", reason=reason) for reason in found.left_out]
         return tag("pe-soft pe-cut-off", words, "\n".join(more))

@@ -267,6 +267,7 @@ TABLE = {
     "their answers on training images in the dense network: when the channels are only cut, and when the layers are "
     "refitted by least squares to the channels that are left. Other cuts are not seen. Drag to change the width",
     "layer_error_caption": "what {name} loses, by width",
+    "layer_error_caption_several": "what {count} layers lose, by width",
     "layer_error_caption_none": "what the next layers lose, by width",
     "layer_error_several": "{count} layers",
     "layer_error_of": "Read by: {names}",
@@ -686,7 +687,7 @@ TABLE = {
     "images_maps_help": "The layer's own output before batch norm, on this image. Blue is above zero, orange below, in "
     "one range for each pair. Strongest in the dense network first",
     "images_maps_error": "error {percent} %",
-    "images_maps_error_help": "How far the kept maps are from those of the dense network, relative to their size (L2)",
+    "images_maps_error_help": "Squared difference of the kept maps from the dense network's, as a share of their square",
     "images_maps_gone": "Removed of these: {channels}.",
     "images_maps_none_gone": "none",
     "images_mean": "mean",

@@ -264,6 +264,7 @@ TABLE: dict[str, str] = {
     "画像に対する出力の分散に占める割合で、削除しただけの場合と、残ったチャネルに合わせて最小二乗法で当てはめ直した場合を示します。"
     "ほかの枝刈りは考慮しません。ドラッグで幅を変更できます",
     "layer_error_caption": "{name}が失うもの (幅ごと)",
+    "layer_error_caption_several": "{count}層が失うもの (幅ごと)",
     "layer_error_caption_none": "次の層が失うもの (幅ごと)",
     "layer_error_several": "{count}層",
     "layer_error_of": "入力とする層: {names}",
@@ -676,7 +677,7 @@ TABLE: dict[str, str] = {
     "images_maps_help": "この画像に対する層自身の出力 (BN前)。青は正、橙は負で、各組で共通の範囲です。"
     "枝刈り前のネットワークで強い順に並べています",
     "images_maps_error": "誤差 {percent} %",
-    "images_maps_error_help": "残した特徴マップと枝刈り前のネットワークの特徴マップとの相対誤差 (L2)",
+    "images_maps_error_help": "残した特徴マップと枝刈り前のネットワークの特徴マップとの差の二乗の割合",
     "images_maps_gone": "このうち削除済み: {channels}。",
     "images_maps_none_gone": "なし",
     "images_mean": "平均",

@@ -262,10 +262,11 @@ TABLE = {
     "layer_say_next_none": "{name}: 제거된 채널 {removed}개; 비교할 것이 남지 않았습니다.",
     # 레이어 보기: 다음 레이어가 잃는 것과 복구 후의 특징 맵
     "layer_chart_error": "오차",
-    "layer_chart_error_help": "이 채널을 읽는 레이어가 너비에 따라 잃는 것. 원본 네트워크에서 학습 이미지에 대한 출력의 "
-    "분산에 대한 비율이며, 잘라내기만 했을 때와 남은 채널에 맞추어 최소제곱으로 다시 맞추었을 때를 보여 줍니다. 다른 "
-    "가지치기는 고려하지 않습니다. 끌어서 너비를 바꿀 수 있습니다",
+    "layer_chart_error_help": "이 채널을 읽는 레이어가 너비에 따라 잃는 것. 원본 네트워크에서 학습 이미지에 대한 "
+    "출력의 분산에 대한 비율이며, 잘라내기만 했을 때와 남은 채널에 맞추어 최소제곱으로 다시 맞추었을 때를 보여 줍니다. "
+    "다른 가지치기는 고려하지 않습니다. 끌어서 너비를 바꿀 수 있습니다",
     "layer_error_caption": "{name}: 너비에 따라 잃는 것",
+    "layer_error_caption_several": "레이어 {count}개: 너비에 따라 잃는 것",
     "layer_error_caption_none": "다음 레이어가 너비에 따라 잃는 것",
     "layer_error_several": "레이어 {count}개",
     "layer_error_of": "읽는 레이어: {names}",
@@ -683,7 +684,7 @@ TABLE = {
     "images_maps_help": "이 이미지에 대한, 배치 정규화 전의 레이어 자체 출력. 파란색은 0보다 큰 값, "
     "주황색은 작은 값이며 쌍마다 같은 범위를 씁니다. 원본 네트워크에서 강한 순서입니다",
     "images_maps_error": "오차 {percent} %",
-    "images_maps_error_help": "유지된 특징 맵이 원본 네트워크의 것과 얼마나 다른지, 그 크기에 대한 비율 (L2)",
+    "images_maps_error_help": "유지된 특징 맵과 원본 네트워크 특징 맵의 차이의 제곱 (원본의 제곱에 대한 비율)",
     "images_maps_gone": "이 중 제거됨: {channels}.",
     "images_maps_none_gone": "없음",
     "images_mean": "평균",
