@@ -1,11 +1,11 @@
-"""A layer's feature maps in the dense network and in the pruned one, and how far they are apart.
+"""A layer's feature maps in the dense network and in pruned ones, and how far they are apart.
 
 The error is what channel pruning by reconstruction minimises: He, Zhang & Sun 2017 ("Channel Pruning for
 Accelerating Very Deep Neural Networks", eq. 1) and ThiNet (Luo, Wu & Lin 2017), here relative to the dense maps.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,20 +22,28 @@ BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Layer number `layer` before and after the cut, its own output before batch norm.
+    """Layer number `layer` in the dense network and in pruned ones of one plan, its own output before batch norm.
 
-    `before`, `after` float32 (channels, height, width): maps on one image; `after` is NaN where the channel
-    is removed. `kept` bool (channels,). `error` = ||after - before|| / ||before|| over the kept channels of
-    `images` images (L2 over all values together); NaN where nothing is left to compare: all channels are
-    removed, the pruned network does not call the layer, or `before` is all zero.
+    `maps` are float32 (channels, height, width) on one image, the dense network's first; of the others NaN where the
+    channel is removed. `kept` bool (channels,). Errors are ||pruned - dense||^2 / ||dense||^2 over the kept channels:
+    `errors` of every pruned network on that image, `error` of the last one on `images` images. NaN where nothing is
+    left to compare: all channels are removed, the pruned network does not call the layer, or the dense maps are zero.
     """
 
     layer: int
-    before: Floats
-    after: Floats
+    maps: tuple[Floats, ...]
     kept: Bools
+    errors: tuple[float, ...]
     error: float
     images: int
+
+    @property
+    def before(self) -> Floats:
+        return self.maps[0]
+
+    @property
+    def after(self) -> Floats:
+        return self.maps[-1]
 
 
 def next_layer(graph: ChannelGraph, layer: int) -> int | None:
@@ -55,7 +63,7 @@ def kept_channels(graph: ChannelGraph, plan: Plan, layer: int) -> Bools:
 
 def compare(
     dense: nn.Module,
-    pruned: nn.Module,
+    pruned: Sequence[nn.Module],
     graph: ChannelGraph,
     plan: Plan,
     layer: int,
@@ -65,8 +73,8 @@ def compare(
 ) -> Comparison:
     """Compare layer number `layer` on `image` (1, C, H, W), and its error on `inputs` (N, C, H, W).
 
-    `pruned` is `dense` shrunk by the plan, recovered or not; both are in eval mode. Removed output channels
-    of the layer are in neither sum. `check` is called before every batch. Raises ExplorerError where the dense
+    Each of `pruned` is `dense` shrunk by the plan, repaired or not; all are in eval mode. Removed output channels
+    of the layer are in no sum. `check` is called before every batch. Raises ExplorerError where the dense
     network's call is not met, or is not of one image per row.
     """
     kept = kept_channels(graph, plan, layer)
@@ -74,18 +82,34 @@ def compare(
     with torch.inference_mode():
         before = _output(dense, graph, layer, image)
         require_met(graph, () if len(before) else (layer,))
-        after = torch.full_like(before, math.nan)
-        left = _output(pruned, graph, layer, image)
+        maps, errors = [_maps(before)], []
+        for network in pruned:
+            check()
+            after, left = torch.full_like(before, math.nan), _output(network, graph, layer, image)
+            if len(left):
+                after[:, rows] = left
+            maps.append(_maps(after))
+            errors.append(_share(*_squares(before[:, rows], left)))
         difference = size = 0.0
         if len(left):
-            after[:, rows] = left
             for part in split_evenly(torch.arange(len(inputs)), fitting(dense, inputs[:1], BATCH)):
                 check()
-                whole = _output(dense, graph, layer, inputs[part])[:, rows].double()
-                difference += float((_output(pruned, graph, layer, inputs[part]) - whole).square().sum())
-                size += float(whole.square().sum())
-    error = math.sqrt(difference / size) if size else math.nan
-    return Comparison(layer, _maps(before), _maps(after), kept, error, len(inputs))
+                whole = _output(dense, graph, layer, inputs[part])[:, rows]
+                found = _squares(whole, _output(pruned[-1], graph, layer, inputs[part]))
+                difference, size = difference + found[0], size + found[1]
+    return Comparison(layer, tuple(maps), kept, tuple(errors), _share(difference, size), len(inputs))
+
+
+def _squares(before: Tensor, after: Tensor) -> tuple[float, float]:
+    """||after - before||^2 and ||before||^2; nothing where `after` is empty."""
+    if not len(after):
+        return 0.0, 0.0
+    whole = before.double()
+    return float((after - whole).square().sum()), float(whole.square().sum())
+
+
+def _share(difference: float, size: float) -> float:
+    return difference / size if size else math.nan
 
 
 def _output(model: nn.Module, graph: ChannelGraph, layer: int, inputs: Tensor) -> Tensor:

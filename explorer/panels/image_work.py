@@ -82,7 +82,7 @@ class ImageWork:
         maps = None
         if job.layer in layers:
             layer = layers.index(job.layer)
-            maps = compare(dense, pruned, session.graph, job.cut.plan, layer, inputs, inputs, check)
+            maps = compare(dense, [pruned], session.graph, job.cut.plan, layer, inputs, inputs, check)
         return Look(
             picture=photograph(images.pixels[job.image].numpy()),
             label=int(job.outcomes.labels[job.image]),

@@ -15,6 +15,7 @@ from explorer.figures.view import update
 from explorer.panels.binding import Binding
 from explorer.panels.bokeh_document import BokehDocument
 from explorer.panels.layer_drag import Gestures
+from explorer.panels.layer_errors import ErrorCurve
 from explorer.panels.layer_lower import Lower, choice_of
 from explorer.panels.page import keys_script
 from explorer.panels.summaries import section
@@ -31,7 +32,7 @@ LENS_RIGHT = 282.0  # pixels: fields beside the lens
 
 
 class LayerPane(VBox):
-    """One layer: lens, importance, and below them its channels or the next layer, computed on a worker thread."""
+    """One layer: lens, importance or what its readers lose, and below them its channels or the next layer."""
 
     def __init__(self, session: "Session", strings: Strings, scale: float = 1.0) -> None:
         self._session, self._strings = session, strings
@@ -42,9 +43,11 @@ class LayerPane(VBox):
         )
         self._lens, self._importance = lens.build(scale), importance.build(scale)
         self.lower = Lower(session, strings, self._told, scale)
-        self._drag = Gestures(self._lens, self._importance, self.lower.view, self._moved, self._hovered)
-        figures = [view.root for view in (self._lens, self._importance, self.lower.view)]
-        root = _arranged(self._lens.root, self._importance.root, self.lower.view.root, scale)
+        self.errors = ErrorCurve(session, strings, self._told, scale)
+        views = self._lens, self._importance, self.errors.view, self.lower.view
+        self._drag = Gestures(*views, self._moved, self._hovered)
+        figures = [view.root for view in views]
+        root = _arranged(figures, scale)
         scripts = theme_script(root), keys_script(strings, figures)
         self.document = BokehDocument(root, scripts, self._drag.heard)
         self.documents = (self.document,)
@@ -79,6 +82,7 @@ class LayerPane(VBox):
             {
                 "histogram": (say("layer_chart_histogram"), say("layer_chart_histogram_help")),
                 "sorted": (say("layer_chart_sorted"), say("layer_chart_sorted_help")),
+                "error": (say("layer_chart_error"), say("layer_chart_error_help")),
             }
         )
         self.summary = HTML().add_class("pe-hidden")
@@ -107,6 +111,11 @@ class LayerPane(VBox):
         return main_group(graph, graph.layers[self._place])
 
     @property
+    def _shows_errors(self) -> bool:
+        """Whether what the next layers lose stands in the place of the importance."""
+        return bool(self.chart.value == "error")
+
+    @property
     def _prunable(self) -> ChannelGroup:
         """The selected layer's group, while there are widgets that change its width."""
         group = self._group
@@ -130,6 +139,10 @@ class LayerPane(VBox):
         shown, message = self._importance_of(group)
         with self.document.batch():
             tables = importance.columns(shown, say, message)
+            self._importance.root.visible = not self._shows_errors
+            self.errors.view.root.visible = self._shows_errors
+            if self._shows_errors:
+                self.errors.render(group)
             if self._gesture is None:
                 update(self._lens, lens.columns(size, width, reference))
                 update(self._importance, tables)
@@ -139,7 +152,7 @@ class LayerPane(VBox):
             here = {name: [row[name]] if row else [] for name in self._drag.target.data}
             if self._drag.target.data != here:
                 self._drag.target.data = here
-        self.caption.value = self._ranking(shown)
+        self.caption.value = self.errors.caption() if self._shows_errors else self._ranking(shown)
 
     def _render_width(self, group: ChannelGroup | None, size: int, width: int) -> None:
         request, say = self._session.request, self._strings
@@ -254,6 +267,8 @@ class LayerPane(VBox):
         name = self._names[self._place]
         shown, message = self._importance_of(group)
         sentences = importance.describe(name, shown, say, message)
+        if self._shows_errors:
+            sentences += self.errors.sentences(group)
         if group is not None and group.prunable:
             now, before = (plan.widths[group.id] for plan in (session.plan, session.reference_plan))
             sentences = [*lens.describe(group.size, now, before, say), *sentences]
@@ -262,18 +277,20 @@ class LayerPane(VBox):
 
     def close(self) -> None:
         """End the worker thread and remove the widgets."""
-        if "lower" in vars(self):  # ipywidgets closes also what failed to be built
-            self.lower.close()
+        for part in ("lower", "errors"):
+            if part in vars(self):  # ipywidgets closes also what failed to be built
+                vars(self)[part].close()
         super().close()
 
 
-def _arranged(width: Any, scores: Any, answers: Any, scale: float) -> Column:
-    """The charts below one another, with room for the widgets that lie above them."""
+def _arranged(figures: list[Any], scale: float) -> Column:
+    """Width, importance, errors and answers below one another, with room for the widgets that lie above them."""
 
     def space(height: float) -> Spacer:
         return Spacer(height=round(height * scale))
 
+    width, scores, errors, answers = figures
     right = Spacer(width=round(LENS_RIGHT * scale), height=round(lens.HEIGHT * scale))
     middle = Row(children=[width, right], sizing_mode="stretch_width")
-    lines = [space(TITLE), middle, space(CAPTION), scores, space(BELOW), answers]
+    lines = [space(TITLE), middle, space(CAPTION), scores, errors, space(BELOW), answers]
     return Column(children=lines, sizing_mode="stretch_width", name="layer")

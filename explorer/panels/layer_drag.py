@@ -1,4 +1,7 @@
-"""The width in the browser: handle and threshold follow the pointer at once, channels are picked by hovering."""
+"""The width in the browser: handle and threshold follow the pointer at once, channels are picked by hovering.
+
+The marker among the errors is drawn by Python only, with its numbers.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +28,7 @@ class Gestures:
         self,
         width: View,
         scores: View,
+        errors: View,
         answers: View,
         moved: Callable[[int, str, int, bool], None],
         hovered: Callable[[int], None],
@@ -36,7 +40,7 @@ class Gestures:
         self.echoed = (width.sources["bar"], scores.sources["bars"], scores.sources["threshold"])
         models = {"target": self.target, "bar": width.sources["bar"], "sent": sent}
         models |= {name: scores.sources[name] for name in ("bars", "threshold", "scale")}
-        for kind, view in (("lens", width), ("threshold", scores)):
+        for kind, view in (("lens", width), ("threshold", scores), ("errors", errors)):
             _on(view.root, PAN, CustomJS(args={"kind": kind, **models}, code=_DRAG))
         models = {
             "answers": answers.sources["scale"],

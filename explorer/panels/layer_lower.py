@@ -1,4 +1,4 @@
-"""The lower half of the layer view: what the layer's channels answer, or the next layer before and after the cut."""
+"""The lower half of the layer view: what the layer's channels answer, or the next layer dense, cut and repaired."""
 
 from collections.abc import Callable, Mapping
 from html import escape
@@ -166,7 +166,7 @@ class Lower:
         say, name = self._strings, self._session.graph.layers[place].name
         said = activations.describe(name, self._answers(place), say, self._no_answers())
         if self._follows and self._found.comparison is not None:
-            said += layer_strips.describe(self._found.comparison, self._next(place), say)
+            said += layer_strips.describe(self._found.comparison, self._next(place), self.image.value, say)
         return said
 
     def idle(self, timeout: float | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""The lower half of the layer view as HTML: one channel in pictures, and the next layer before and after the cut."""
+"""The lower half of the layer view as HTML: one channel in pictures, and the next layer dense, cut and repaired."""
 
 import math
 from html import escape
@@ -8,6 +8,7 @@ import numpy as np
 
 from explorer.figures.importance import number
 from explorer.figures.pictures import Pixels, data_uri, diverging, grey, photograph
+from explorer.figures.reader_errors import percent
 from explorer.panels.layer_work import Portrait
 from explorer.panels.words import tag
 from explorer.strings import Strings
@@ -57,27 +58,34 @@ def _img(pixels: Pixels, text: str) -> str:
 
 
 def comparison_html(found: "Comparison", name: str, strings: Strings) -> str:
-    """The next layer's channels before and after, each in one scale of colours, and the error."""
+    """The next layer's channels, each in one scale of colours: dense, cut and repaired, with their errors."""
     kept = int(found.kept.sum())
     head = strings("layer_next", name=name, kept=kept, size=len(found.kept))
-    error = strings("layer_error", error=_percent(found.error), images=found.images)
+    error = strings("layer_error", error=percent(found.error), images=found.images)
     if math.isnan(found.error):
         error = strings("layer_error_none")
     first = tag("pe-strong pe-cut-off", head, head) + tag("pe-soft", error, strings("layer_error_help"))
     channels = range(min(len(found.kept), SHOWN_MAPS))
     rows = "".join(
-        _row(strings(key), [_cell(found, maps, channel, strings) for channel in channels])
-        for key, maps in (("layer_before", found.before), ("layer_after", found.after))
+        _row(label, error, [_cell(found, maps, channel, strings) for channel in channels], strings)
+        for label, error, maps in zip(_states(found, strings), ("", *_errors(found)), found.maps, strict=True)
     )
-    return f'<div class="pe-line">{first}</div>{rows}'
+    css = "pe-states pe-three" if len(found.maps) > 2 else "pe-states"
+    return f'<div class="{css}"><div class="pe-line">{first}</div>{rows}</div>'
 
 
-def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{100 * share:.1f}"
+def _states(found: "Comparison", strings: Strings) -> list[str]:
+    """What the maps are of."""
+    return [strings(key) for key in ("layer_dense", "layer_cut", "layer_repaired")[: len(found.maps)]]
 
 
-def _row(label: str, cells: list[str]) -> str:
-    return f'<div class="pe-maps"><span class="pe-soft">{escape(label)}</span>{"".join(cells)}</div>'
+def _errors(found: "Comparison") -> list[str]:
+    return [percent(error) for error in found.errors]
+
+
+def _row(label: str, error: str, cells: list[str], strings: Strings) -> str:
+    beside = tag("pe-tiny", f"{error} %", strings("layer_map_error_help")) if error else ""
+    return f'<div class="pe-maps"><span class="pe-soft">{escape(label)}{beside}</span>{"".join(cells)}</div>'
 
 
 def _cell(found: "Comparison", maps: np.ndarray, channel: int, strings: Strings) -> str:
@@ -87,14 +95,20 @@ def _cell(found: "Comparison", maps: np.ndarray, channel: int, strings: Strings)
         words = escape(strings("layer_map_removed", channel=channel))
         return f'<span class="pe-removed" role="img" aria-label="{words}" title="{words}"></span>'
     alike = slice(None) if values.size == 1 else channel  # single numbers are compared with one another
-    most = float(np.nanmax(np.abs(np.stack([found.before[alike], found.after[alike]]))))
+    most = max(float(np.nanmax(np.abs(each[alike]), initial=0.0)) for each in found.maps)
     return _img(diverging(values, most), strings("layer_map_of", channel=channel))
 
 
-def describe(found: "Comparison", name: str, strings: Strings) -> list[str]:
+def describe(found: "Comparison", name: str, image: int, strings: Strings) -> list[str]:
     """The comparison in sentences."""
     removed = int((~found.kept).sum())
     if math.isnan(found.error):
         return [strings("layer_say_next_none", name=name, removed=removed)]
-    words = {"name": name, "removed": removed, "error": _percent(found.error), "images": found.images}
-    return [strings("layer_say_next", **words)]
+    words = {"name": name, "removed": removed, "error": percent(found.error), "images": found.images}
+    return [
+        strings("layer_say_next", **words),
+        *(
+            strings("layer_say_map_error", image=image, state=state, error=error)
+            for state, error in zip(_states(found, strings)[1:], _errors(found), strict=True)
+        ),
+    ]

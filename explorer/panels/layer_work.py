@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.panels.cut import Cut
-from explorer.values import Floats
+from explorer.values import Floats, Recovery
 
 if TYPE_CHECKING:
     from explorer.observe.channels import Activations
@@ -107,6 +107,7 @@ class Looking:
 
     def _compare(self, wish: Wish, publish: Callable[[Findings], None], check: Callable[[], None]) -> None:
         from explorer.observe.maps import compare, next_layer
+        from explorer.surgery import shrink
 
         session, cut = self.session, wish.cut
         reader = next_layer(session.graph, wish.layer)
@@ -120,5 +121,8 @@ class Looking:
         some = images.inputs(slice(0, COMPARED))
         here = images.inputs(slice(wish.image, wish.image + 1))
         dense, graph = session.network.model, session.graph
-        found = compare(dense, pruned, graph, cut.plan, reader, here, some, check)
+        networks = [pruned]
+        if cut.recovery != Recovery() and not all(keep.all() for keep in cut.plan.keep.values()):
+            networks.insert(0, shrink(dense, graph, cut.plan))
+        found = compare(dense, networks, graph, cut.plan, reader, here, some, check)
         publish(Findings(comparison=found))

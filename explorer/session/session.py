@@ -1,6 +1,6 @@
 """One network being explored: what panels and people can ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from explorer.costs import cost
 from explorer.errors import BadInput, Interrupted, require_whole
 from explorer.evaluate.recovery import require_trainable
 from explorer.records import Moment, Outcomes, Training
+from explorer.repair import Observed
 from explorer.session import wording
 from explorer.session.answering import Reference
 from explorer.session.history import History
@@ -33,6 +34,15 @@ class Session(Instancer):
     def history(self) -> History:
         """What undo goes through: another session over the same network can go on with it."""
         return self._history
+
+    def observed(self, check: Callable[[], None]) -> Observed:
+        """What layers read in the dense network, gathered over training images at first use: for a worker thread.
+
+        `check` may raise, and then nothing was gathered. Raises BadInput without training images.
+        """
+        if self._live is None:
+            raise BadInput("What layers read is gathered over training images: load with data=.")
+        return self._live.observed(check)
 
     # ---- choosing ---------------------------------------------------------------------------------------
 

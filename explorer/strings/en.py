@@ -221,7 +221,7 @@ TABLE = {
     "network: the layer's own output, which no layer reads. Bars: the middle half of the values, with the median; "
     "below, the share of zeros",
     "layer_below_next": "next layer",
-    "layer_below_next_help": "Feature maps of the layer that reads this one, before and after the cut",
+    "layer_below_next_help": "Feature maps of the layer that reads this one: dense, only cut, and repaired",
     "layer_channel": "channel",
     "layer_channel_help": "Channel whose pictures are shown; pointing at it in a chart picks it too",
     "layer_image_number": "image",
@@ -246,10 +246,8 @@ TABLE = {
     "layer_next": "{name} · kept: {kept} of {size}",
     "layer_error": "error {error} %, images: {images}",
     "layer_error_none": "nothing is left to compare",
-    "layer_error_help": "Relative error of the next layer's own output, before batch norm: ||after − before|| / "
-    "||before|| over its kept channels, all positions and images. After: the pruned network, recovered as chosen",
-    "layer_before": "before",
-    "layer_after": "after",
+    "layer_error_help": "Relative error of the next layer's own output, before batch norm: ||after − before||² / "
+    "||before||² over its kept channels, all positions and images. After: the pruned network, recovered as chosen",
     "layer_map_of": "Channel {channel}",
     "layer_map_removed": "Channel {channel} is removed",
     "layer_no_reader": "No layer reads these channels: they are the network's answer.",
@@ -265,6 +263,33 @@ TABLE = {
     "layer_say_silent": "Most often zero is channel {channel}: {zeros} % of its values.",
     "layer_say_next": "{name}: channels removed: {removed}; its output changed by {error} %, images: {images}.",
     "layer_say_next_none": "{name}: channels removed: {removed}; nothing is left to compare.",
+    # the layer view: what the next layers lose, and their maps after a repair
+    "layer_chart_error": "error",
+    "layer_chart_error_help": "What the layers that read these channels lose, by width, as a share of the variance of "
+    "their answers on training images in the dense network: when the channels are only cut, and when the layers are "
+    "refitted by least squares to the channels that are left. Other cuts are not seen. Drag to change the width",
+    "layer_error_caption": "what {name} loses, by width",
+    "layer_error_caption_several": "what {count} layers lose, by width",
+    "layer_error_caption_none": "what the next layers lose, by width",
+    "layer_error_several": "{count} layers",
+    "layer_error_of": "Read by: {names}",
+    "layer_error_left_out": "Left out: {reason}.",
+    "layer_error_least": "1 channel: cut only {error} %",
+    "layer_error_most": "all {size}",
+    "layer_error_cut": "cut only {error} %",
+    "layer_error_refitted": "refitted {error} %",
+    "layer_error_counting": "Training images are being looked through…",
+    "layer_error_failed": "This could not be worked out: see the status line.",
+    "layer_error_no_images": "No training images were given: what the next layers lose cannot be shown.",
+    "layer_error_no_layers": "No layer that could be refitted reads these channels.",
+    "layer_say_errors": "With {width} of {size} channels, {name}: error {cut} % when only cut, {refitted} % when "
+    "refitted.",
+    "layer_dense": "dense",
+    "layer_cut": "cut only",
+    "layer_repaired": "repaired",
+    "layer_map_error_help": "How far these maps are from the dense network's: the squared difference as a share of the "
+    "square of the dense maps, all channels that are kept, on this image",
+    "layer_say_map_error": "Image {image}, {state}: the maps differ from the dense ones by {error} %.",
     # the bars
     "bars_hint": "Drag a bar's end",
     "bars_open_help": "Block whose layers are shown one by one; a click on a name opens and closes it too",
@@ -664,7 +689,7 @@ TABLE = {
     "images_maps_help": "The layer's own output before batch norm, on this image. Blue is above zero, orange below, in "
     "one range for each pair. Strongest in the dense network first",
     "images_maps_error": "error {percent} %",
-    "images_maps_error_help": "How far the kept maps are from those of the dense network, relative to their size (L2)",
+    "images_maps_error_help": "Squared difference of the kept maps from the dense network's, as a share of their square",
     "images_maps_gone": "Removed of these: {channels}.",
     "images_maps_none_gone": "none",
     "images_mean": "mean",

@@ -218,7 +218,7 @@ TABLE: dict[str, str] = {
     "layer_below_own_help": "探索用画像と位置のサンプルに対する、枝刈り前のネットワークの各チャネルの応答。"
     "どの層にも読まれない、この層自身の出力です。棒: 値の中央の半分と中央値。下: ゼロの割合",
     "layer_below_next": "次の層",
-    "layer_below_next_help": "この層を入力とする層の、枝刈り前後の特徴マップ",
+    "layer_below_next_help": "この層を入力とする層の特徴マップ: 枝刈り前、削除のみ、修復後",
     "layer_channel": "チャネル",
     "layer_channel_help": "画像を表示するチャネル。グラフ上で指しても選択できます",
     "layer_image_number": "画像",
@@ -243,10 +243,8 @@ TABLE: dict[str, str] = {
     "layer_next": "{name} · 保持: {kept}/{size}",
     "layer_error": "誤差 {error} %、画像{images}枚",
     "layer_error_none": "比較できるものが残っていません",
-    "layer_error_help": "次の層自身の出力 (BN前) の相対誤差: ||後 − 前|| / ||前||。残したチャネルの全位置・"
+    "layer_error_help": "次の層自身の出力 (BN前) の相対誤差: ||後 − 前||² / ||前||²。残したチャネルの全位置・"
     "全画像で計算します。後: 選択した処理を行った枝刈り後のネットワーク",
-    "layer_before": "前",
-    "layer_after": "後",
     "layer_map_of": "チャネル{channel}",
     "layer_map_removed": "チャネル{channel}は削除済み",
     "layer_no_reader": "これらのチャネルを入力とする層はありません。ネットワークの出力そのものです。",
@@ -262,6 +260,32 @@ TABLE: dict[str, str] = {
     "layer_say_silent": "ゼロが最も多いのはチャネル{channel}: 値の{zeros} %。",
     "layer_say_next": "{name}: 削除したチャネル {removed}、出力の変化 {error} %、画像{images}枚。",
     "layer_say_next_none": "{name}: 削除したチャネル {removed}。比較できるものが残っていません。",
+    # 層のビュー: 次の層が失うものと、修復後の特徴マップ
+    "layer_chart_error": "誤差",
+    "layer_chart_error_help": "これらのチャネルを入力とする層が失うもの (幅ごと)。枝刈り前のネットワークで学習用"
+    "画像に対する出力の分散に占める割合で、削除しただけの場合と、残ったチャネルに合わせて最小二乗法で当てはめ直した場合を示します。"
+    "ほかの枝刈りは考慮しません。ドラッグで幅を変更できます",
+    "layer_error_caption": "{name}が失うもの (幅ごと)",
+    "layer_error_caption_several": "{count}層が失うもの (幅ごと)",
+    "layer_error_caption_none": "次の層が失うもの (幅ごと)",
+    "layer_error_several": "{count}層",
+    "layer_error_of": "入力とする層: {names}",
+    "layer_error_left_out": "対象外: {reason}。",
+    "layer_error_least": "1チャネル: 削除のみ {error} %",
+    "layer_error_most": "全{size}",
+    "layer_error_cut": "削除のみ {error} %",
+    "layer_error_refitted": "再当てはめ {error} %",
+    "layer_error_counting": "学習用画像を調べています…",
+    "layer_error_failed": "計算できませんでした。ステータス行をご覧ください。",
+    "layer_error_no_images": "学習用画像がないため、次の層が失うものを表示できません。",
+    "layer_error_no_layers": "これらのチャネルを入力とし、再当てはめできる層はありません。",
+    "layer_say_errors": "{size}チャネル中{width}、{name}: 誤差は削除のみで {cut} %、再当てはめで {refitted} %。",
+    "layer_dense": "枝刈り前",
+    "layer_cut": "削除のみ",
+    "layer_repaired": "修復後",
+    "layer_map_error_help": "枝刈り前のネットワークの特徴マップとの差: この画像での、残したチャネル全体の差の二乗を、"
+    "枝刈り前のマップの二乗に対する割合で示します",
+    "layer_say_map_error": "画像{image}、{state}: 枝刈り前のマップとの差 {error} %。",
     # the bars
     "bars_hint": "棒の端をドラッグ",
     "bars_open_help": "層を1つずつ表示するブロック。名前のクリックでも開閉できます",
@@ -655,7 +679,7 @@ TABLE: dict[str, str] = {
     "images_maps_help": "この画像に対する層自身の出力 (BN前)。青は正、橙は負で、各組で共通の範囲です。"
     "枝刈り前のネットワークで強い順に並べています",
     "images_maps_error": "誤差 {percent} %",
-    "images_maps_error_help": "残した特徴マップと枝刈り前のネットワークの特徴マップとの相対誤差 (L2)",
+    "images_maps_error_help": "残した特徴マップと枝刈り前のネットワークの特徴マップとの差の二乗の割合",
     "images_maps_gone": "このうち削除済み: {channels}。",
     "images_maps_none_gone": "なし",
     "images_mean": "平均",

@@ -220,7 +220,7 @@ TABLE = {
     "layer_below_own_help": "원본 네트워크에서 탐색용 이미지와 위치의 표본에 대한 모든 채널의 반응: 어떤 "
     "레이어도 읽지 않는, 이 레이어 자체의 출력입니다. 막대: 값의 가운데 절반과 중앙값; 아래: 0의 비율",
     "layer_below_next": "다음 레이어",
-    "layer_below_next_help": "이 레이어를 읽는 레이어의 가지치기 전후 특징 맵",
+    "layer_below_next_help": "이 레이어를 읽는 레이어의 특징 맵: 원본, 자르기만, 복구 후",
     "layer_channel": "채널",
     "layer_channel_help": "그림을 표시할 채널. 차트에서 채널을 가리켜도 선택됩니다",
     "layer_image_number": "이미지",
@@ -245,10 +245,8 @@ TABLE = {
     "layer_next": "{name} · 유지: {kept}/{size}",
     "layer_error": "오차 {error} %, 이미지 {images}장",
     "layer_error_none": "비교할 것이 남지 않음",
-    "layer_error_help": "배치 정규화 전, 다음 레이어 자체 출력의 상대 오차: ||후 − 전|| / ||전||. 유지된 "
+    "layer_error_help": "배치 정규화 전, 다음 레이어 자체 출력의 상대 오차: ||후 − 전||² / ||전||². 유지된 "
     "채널과 모든 위치, 모든 이미지에 대한 값입니다. 후: 선택한 방법으로 복구한, 가지치기된 네트워크",
-    "layer_before": "전",
-    "layer_after": "후",
     "layer_map_of": "채널 {channel}",
     "layer_map_removed": "채널 {channel}: 제거됨",
     "layer_no_reader": "이 채널을 읽는 레이어가 없습니다: 네트워크의 출력입니다.",
@@ -264,6 +262,32 @@ TABLE = {
     "layer_say_silent": "0이 가장 많은 채널: {channel}, 값의 {zeros} %.",
     "layer_say_next": "{name}: 제거된 채널 {removed}개; 출력 변화 {error} %, 이미지 {images}장.",
     "layer_say_next_none": "{name}: 제거된 채널 {removed}개; 비교할 것이 남지 않았습니다.",
+    # 레이어 보기: 다음 레이어가 잃는 것과 복구 후의 특징 맵
+    "layer_chart_error": "오차",
+    "layer_chart_error_help": "이 채널을 읽는 레이어가 너비에 따라 잃는 것. 원본 네트워크에서 학습 이미지에 대한 "
+    "출력의 분산에 대한 비율이며, 잘라내기만 했을 때와 남은 채널에 맞추어 최소제곱으로 다시 맞추었을 때를 보여 줍니다. "
+    "다른 가지치기는 고려하지 않습니다. 끌어서 너비를 바꿀 수 있습니다",
+    "layer_error_caption": "{name}: 너비에 따라 잃는 것",
+    "layer_error_caption_several": "레이어 {count}개: 너비에 따라 잃는 것",
+    "layer_error_caption_none": "다음 레이어가 너비에 따라 잃는 것",
+    "layer_error_several": "레이어 {count}개",
+    "layer_error_of": "읽는 레이어: {names}",
+    "layer_error_left_out": "제외: {reason}.",
+    "layer_error_least": "채널 1개: 자르기만 {error} %",
+    "layer_error_most": "전체 {size}",
+    "layer_error_cut": "자르기만 {error} %",
+    "layer_error_refitted": "다시 맞춤 {error} %",
+    "layer_error_counting": "학습 이미지를 살펴보는 중…",
+    "layer_error_failed": "계산할 수 없었습니다. 상태 줄을 보세요.",
+    "layer_error_no_images": "학습 이미지가 없어 다음 레이어가 잃는 것을 표시할 수 없습니다.",
+    "layer_error_no_layers": "이 채널을 읽으면서 다시 맞출 수 있는 레이어가 없습니다.",
+    "layer_say_errors": "채널 {size}개 중 {width}개, {name}: 오차는 자르기만 하면 {cut} %, 다시 맞추면 {refitted} %.",
+    "layer_dense": "원본",
+    "layer_cut": "자르기만",
+    "layer_repaired": "복구 후",
+    "layer_map_error_help": "원본 네트워크의 특징 맵과의 차이: 이 이미지에서 남은 모든 채널에 대해, 차이의 제곱을 원본 "
+    "맵의 제곱에 대한 비율로 나타냅니다",
+    "layer_say_map_error": "이미지 {image}, {state}: 원본 맵과의 차이 {error} %.",
     # the bars
     "bars_hint": "막대 끝을 끌어 보세요",
     "bars_open_help": "레이어를 하나씩 표시할 블록. 이름을 클릭해도 펼치고 접을 수 있습니다",
@@ -662,7 +686,7 @@ TABLE = {
     "images_maps_help": "이 이미지에 대한, 배치 정규화 전의 레이어 자체 출력. 파란색은 0보다 큰 값, "
     "주황색은 작은 값이며 쌍마다 같은 범위를 씁니다. 원본 네트워크에서 강한 순서입니다",
     "images_maps_error": "오차 {percent} %",
-    "images_maps_error_help": "유지된 특징 맵이 원본 네트워크의 것과 얼마나 다른지, 그 크기에 대한 비율 (L2)",
+    "images_maps_error_help": "유지된 특징 맵과 원본 네트워크 특징 맵의 차이의 제곱 (원본의 제곱에 대한 비율)",
     "images_maps_gone": "이 중 제거됨: {channels}.",
     "images_maps_none_gone": "없음",
     "images_mean": "평균",

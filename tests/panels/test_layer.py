@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 import explorer
+from explorer.figures.reader_errors import percent
 from explorer.observe import maps
 from explorer.panels import layer_strips
 from explorer.panels.layer import LayerPane
@@ -46,10 +47,16 @@ def pane(session):
 
 
 @pytest.fixture
-def real():
-    """The pane on a real session with 24 images, settled."""
+def real(request):
+    """The pane on a real session with 24 images to explore, and if asked for 40 to train, settled."""
     torch.manual_seed(0)
     images = torch.rand(24, 1, 8, 8), torch.arange(24) % 3
+    if getattr(request, "param", "") == "train":
+        norm, classes = (lambda x: x), ("a", "b", "c")
+        train = explorer.Images(torch.rand(40, 1, 8, 8), torch.arange(40) % 3, norm)
+        images = explorer.Data(
+            "noise", classes, train=train, explore=explorer.Images(*images, norm), final=None
+        )
     session = Session(explorer.load(small_network(), data=images))
     assert session.wait(WAIT)
     session.select(session.graph.groups[0].id, "first")
@@ -329,6 +336,102 @@ def test_a_fault_of_the_worker_reaches_the_status_line(real, monkeypatch):
     real.lower.channel.value = 2
     assert real.lower.idle(WAIT)
     assert "ZeroDivisionError" in real._session.error
+
+
+TRAINED_ON = pytest.mark.parametrize("real", ["train"], indirect=True)
+
+
+def show_errors(pane):
+    pane.chart.value = "error"
+    assert pane.errors.idle(WAIT)
+
+
+@TRAINED_ON
+def test_the_marker_follows_the_width_and_the_curves_stay(real, monkeypatch):
+    session = real._session
+    show_errors(real)
+    assert session.error == ""
+    curves = column(real, "errors-curves", "cut")
+    assert len(curves) == 6
+    assert column(real, "errors-marker", "x") == [1.0]
+    monkeypatch.setattr(real.errors, "_ask", lambda wish: pytest.fail(f"{wish} is known"))
+    drag(real, 2, ended=False, group=session.selection)
+    assert column(real, "errors-marker", "x") == [2 / 6]
+    assert column(real, "errors-curves", "cut") == curves
+    assert column(real, "errors-marker", "cut") == [curves[1]]
+
+
+@TRAINED_ON
+def test_the_errors_are_those_of_the_layers_that_read_the_group(real):
+    from explorer.repair.errors import errors_of
+
+    session = real._session
+    session.drag({session.selection: 3})
+    show_errors(real)
+    group = session.graph.group(session.selection)
+    order = np.argsort(-session.scores.by_group[group.id], kind="stable")
+    found = errors_of(session.network.model, session.graph, group, order, session.observed(lambda: None))
+    assert found.layers == ("second", "third")
+    told = [SAY("layer_error_cut", error=percent(float(found.cut[3])))]
+    assert set(told) <= set(column(real, "errors-labels", "plain"))
+    assert "second, third" in real.caption.value
+    assert percent(float(found.refitted[3])) in real.summary.value
+
+
+@TRAINED_ON
+def test_another_group_and_another_ranking_have_other_curves(real):
+    session = real._session
+    show_errors(real)
+    first = column(real, "errors-curves", "cut")
+    session.select("third")
+    assert real.errors.idle(WAIT)
+    assert len(column(real, "errors-curves", "cut")) == 8
+    session.select(session.graph.groups[0].id)
+    scores = {name: -values for name, values in session.scores.by_group.items()}
+    session.scores = explorer.Scores("l1", scores, False)
+    assert real.errors.idle(WAIT)
+    assert column(real, "errors-curves", "cut") != first
+
+
+def test_the_errors_take_the_place_of_the_importance(real):
+    figures = {name: real.document._model.select_one({"name": name}) for name in ("importance", "errors")}
+    assert [figure.visible for figure in figures.values()] == [True, False]
+    show_errors(real)
+    assert [figure.visible for figure in figures.values()] == [False, True]
+    assert SAY("layer_error_no_images") in column(
+        real, "errors-labels", "plain"
+    )  # there are none to train on
+    assert SAY("layer_error_no_images") in real.summary.value
+    assert real._session.error == ""
+
+
+@TRAINED_ON
+def test_a_fault_in_the_errors_is_said_in_the_chart_and_in_the_status_line(real, monkeypatch):
+    monkeypatch.setattr(real._session, "observed", lambda _check: 1 / 0)
+    show_errors(real)
+    assert "ZeroDivisionError" in real._session.error
+    assert SAY("layer_error_failed") in column(real, "errors-labels", "plain")
+
+
+@TRAINED_ON
+def test_a_recovered_cut_has_three_rows_of_maps_with_their_errors(real):
+    session = real._session
+    session.propose(recovery=Recovery.parse("refit"))
+    session.drag({session.selection: 3})
+    real.lower.below.value = "next"
+    assert session.wait(WAIT)
+    assert real.lower.idle(WAIT)
+    found = real.lower._found.comparison
+    assert len(found.maps) == 3
+    assert found.errors[1] < found.errors[0]
+    html = real.lower.next.value
+    assert html.count('class="pe-maps"') == 3
+    assert all(f"{percent(error)} %" in html for error in found.errors)
+    assert all(f"{percent(error)} %" in real.summary.value for error in found.errors)
+    session.propose(recovery=Recovery())
+    assert session.wait(WAIT)
+    assert real.lower.idle(WAIT)
+    assert real.lower.next.value.count('class="pe-maps"') == 2
 
 
 def test_captions_say_what_a_picture_is():

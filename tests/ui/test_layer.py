@@ -76,6 +76,22 @@ def test_the_browser_draws_a_drag_as_python_does(running, figure, start, to):
     running.screenshot(f"layer-{figure}")
 
 
+def test_the_marker_among_the_errors_drags_the_width(running):
+    select_own(running)
+    running.page.locator(".pe-layer-caption button").last.click()
+    running.page.wait_for_function(f"() => ({FIND})('errors-curves').data.x.length === 32")
+    running.wait_drawn("errors")
+    drag(running, "errors", 1.0, 0.4)
+    running.page.mouse.up()
+    running.page.wait_for_function(f"() => ({FIND})('errors-marker').data.x[0] < 0.5")
+    assert running.kernel(SETTLED)
+    width = running.kernel(WIDTH)
+    wait_width(running, width / 32)
+    assert running.column("errors-marker", "x") == [width / 32]
+    assert len(running.column("errors-labels", "bold")) == 4
+    running.screenshot("layer-errors")
+
+
 def test_a_locked_layer_snaps_back(running):
     select_own(running)
     running.kernel(f"Out[1].session.lock({CHOSEN}, True)")
