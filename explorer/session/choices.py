@@ -45,6 +45,14 @@ class Answer:
     share: float
 
 
+def first_request(network: Network) -> Request:
+    """What a session begins with: the ranking and the best recovery that the images allow."""
+    data = network.data
+    if data is None:
+        return Request(criterion="l1", recovery=Recovery())
+    return Request(recovery=Recovery() if data.train is None else Recovery(bn=True, repair="refit"))
+
+
 class Choices:
     """Answers requests about one network. Safe to use from several threads; nothing here runs the network
     but the first use of a ranking.
