@@ -5,8 +5,8 @@
 Every line is one plan: accuracy in % of 2,000 explore images after nothing, BN re-estimated, merge + BN, the instant
 refit, instant + BN, and the sequential refit, in brackets that of 2,000 final images; with --epochs also BN + one epoch
 of training. The last columns are seconds of the instant refit of a plan (solves only) and of the sequential one.
-"random at L1's widths" draws which channels stay, --seeds times. At the end the ratio of the time to first estimate with
-the refit to that without, and of a refit to an epoch of training.
+"random at L1's widths" draws which channels stay, --seeds times. At the end the ratio of the time to first estimate
+with the refit to that without, and of a refit to an epoch of training.
 """
 
 import argparse
@@ -44,18 +44,21 @@ def accuracy(model, images):
     return 100 * explorer.evaluate(model, images).accuracy
 
 
-def timed(work):
+def timed(work, *given, **named):
     start = time.perf_counter()
-    result = work()
+    result = work(*given, **named)
     return result, time.perf_counter() - start
 
 
 def measure(name, budgets, seeds, with_epochs):
     network = explorer.load(name)
     graph, data = explorer.trace(network.model, network.example), network.data
-    observed, seconds = timed(lambda: gather(network.model, graph, data.train))
+    observed, seconds = timed(gather, network.model, graph, data.train)
     dense = accuracy(network.model, data.explore), accuracy(network.model, data.final)
-    print(f"\n{name}: dense {dense[0]:.2f} ({dense[1]:.2f}); moments of 400 images in {seconds:.2f} s", flush=True)
+    print(
+        f"\n{name}: dense {dense[0]:.2f} ({dense[1]:.2f}); moments of 400 images in {seconds:.2f} s",
+        flush=True,
+    )
     known, solves, epochs = {}, [], []
     for budget in budgets:
         for way, plan in plans(network, graph, budget, seeds, known):
@@ -64,13 +67,15 @@ def measure(name, budgets, seeds, with_epochs):
                 recovery = Recovery.parse(code)
                 model = explorer.shrink(network.model, graph, plan)
                 _, times[code] = timed(
-                    lambda: apply(network.model, model, graph, plan, recovery.repair, observed, data.train)
+                    apply, network.model, model, graph, plan, recovery.repair, observed, data.train
                 )
                 model = explorer.recover(model, data, bn=recovery.bn)
-                found.append(f"{code} {accuracy(model, data.explore):.1f} ({accuracy(model, data.final):.1f})")
+                found.append(
+                    f"{code} {accuracy(model, data.explore):.1f} ({accuracy(model, data.final):.1f})"
+                )
             if with_epochs and not way.startswith("random"):
                 small = explorer.shrink(network.model, graph, plan)
-                model, spent = timed(lambda: explorer.recover(small, data, bn=True, epochs=1))
+                model, spent = timed(explorer.recover, small, data, bn=True, epochs=1)
                 epochs.append(spent)
                 found.append(f"epoch {accuracy(model, data.explore):.1f} ({accuracy(model, data.final):.1f})")
             solves.append(times["refit"])
@@ -89,9 +94,13 @@ def first_estimates(network, graph, scores):
     for keep in [0.9 - 0.01 * step for step in range(40)]:
         plan = explorer.allocate(graph, scores, keep, "macs")
         for code, times in spent.items():
-            times.append(timed(lambda: next(iter(live.estimates(plan, Recovery.parse(code)))))[1])
+            estimates = live.estimates(plan, Recovery.parse(code))
+            times.append(timed(next, estimates)[1])
     ratios = [refit / bn for bn, refit in zip(*spent.values(), strict=True)]
-    print(f"{network.name}: move to first estimate, refit / without: {statistics.median(ratios):.2f}", flush=True)
+    print(
+        f"{network.name}: move to first estimate, refit / without: {statistics.median(ratios):.2f}",
+        flush=True,
+    )
 
 
 def main():

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torch import nn
 
@@ -152,7 +152,9 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
         "--recover",
         default="bn",
         metavar="HOW",
-        help="after cutting: none, bn (new statistics of batch norm), or epochs of training (default: bn)",
+        help="after cutting: none; merge (needs no images); refit or refit_sequential (by least squares, layer after "
+        "layer); bn (new statistics of batch norm) or epochs of training, alone or after a repair, as in refit+bn and "
+        "refit+1 (default: bn)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of training, and of ranking at random (default: 0)"
@@ -233,7 +235,7 @@ def _prune(job: _Job) -> None:
     )
     _say("Cutting and proving the cut…")
     proof = _proven(network, graph, plan)
-    model = _recovered(network, explorer.shrink(network.model, graph, plan), request)
+    model = _recovered(network, graph, plan, request)
     _say("Measuring accuracy and latency…")
     report = make_report(network, graph, plan, model, request, proof)
     title = network.name if network.data is None else f"{network.name} on {network.data.name}"
@@ -256,7 +258,7 @@ def _proven(network: Network, graph: ChannelGraph, plan: Plan) -> Proof:
     return proof
 
 
-def _recovered(network: Network, model: nn.Module, request: Request) -> nn.Module:
+def _recovered(network: Network, graph: ChannelGraph, plan: Plan, request: Request) -> nn.Module:
     terminal = sys.stderr.isatty()
 
     def progress(event: TrainingStep) -> None:
@@ -273,6 +275,16 @@ def _recovered(network: Network, model: nn.Module, request: Request) -> nn.Modul
             _say(f"training: step {event.step} of {event.of}, loss {event.loss:.3f}")
 
     recovery = request.recovery
+    done: dict[str, Any] = {"bn": recovery.bn, "epochs": recovery.epochs, "seed": request.seed}
+    if recovery.repair == "none":
+        return explorer.recover(
+            explorer.shrink(network.model, graph, plan), network.data, progress=progress, **done
+        )
     return explorer.recover(
-        model, network.data, bn=recovery.bn, epochs=recovery.epochs, seed=request.seed, progress=progress
+        *(network.model, network.data),
+        **done,
+        progress=progress,
+        repair=recovery.repair,
+        graph=graph,
+        plan=plan,
     )

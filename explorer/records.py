@@ -9,21 +9,45 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.strings import Strings
+from explorer.strings import Message, Strings
 from explorer.values import Classes, Cost, Estimate, FixedCall, Latency, Plan, Recovery, Request
+
+
+def recovered(recovery: Recovery, cut: bool = True) -> Message:
+    """What was done to the weights, for beside an accuracy; `cut`: whether anything was removed before."""
+    done = []
+    if recovery.repair != "none":
+        done.append(Message(f"label_{recovery.repair}"))
+    if recovery.epochs:
+        done.append(Message.of("label_trained", epochs=recovery.epochs))
+    elif recovery.bn:
+        done.append(Message("label_bn"))
+    if len(done) == 2:
+        return Message.of("label_two", first=done[0], second=done[1])
+    return done[0] if done else Message("label_none" if cut else "label_nothing_cut")
 
 
 class Moment(NamedTuple):
     """A session's state at one moment. `estimate` may be of an earlier state; its key says of which.
 
-    `latency` are pairs (dense, now) of every batch size that was timed of `plan`; empty if none was.
+    `recovery` is what was done to the weights. `latency` are pairs (dense, now) of every batch size that was timed of
+    `plan`; empty if none was.
     """
 
     request: Request
     plan: Plan
+    recovery: Recovery
     cost: Cost
     estimate: Estimate | None
     latency: tuple[Latency, ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a recovery gives, on all explore images: of the cut as it is if `current`, else of an earlier one."""
+
+    estimate: Estimate
+    current: bool
 
 
 @dataclass(frozen=True)

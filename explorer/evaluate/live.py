@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from explorer.data import Data, as_images
+from explorer.errors import BadInput, Interrupted
 from explorer.evaluate.estimates import Check, Judge, Judged, as_module, nothing, weights_key
 from explorer.evaluate.folding import fold
 from explorer.evaluate.memo import Memo
 from explorer.evaluate.recovery import TrainingStep, norms_with_statistics, recover
 from explorer.graph.copies import deep_copy
-from explorer.repair import Observed, apply, gather
+from explorer.repair import Observed, Refitted, apply, gather
 from explorer.surgery import shrink as surgery_shrink
 from explorer.values import ChannelGraph, Estimate, Plan, Recovery, State, full_plan
 from explorer.zoo.network import Network
@@ -45,6 +46,7 @@ class LiveEvaluation:
         graph: ChannelGraph,
         data: Data,
         shrink: Shrink = surgery_shrink,
+        observed: Observed | None = None,
     ) -> None:
         self._model, self._graph, self._data, self._shrink = as_module(model), graph, data, shrink
         self._has_statistics = bool(norms_with_statistics(self._model))
@@ -52,8 +54,10 @@ class LiveEvaluation:
         self._finished: Memo[Judged] = Memo(FINISHED)
         self._trained: Memo[nn.Module] = Memo(TRAINED)
         self._recent: Memo[nn.Module] = Memo(RECENT)
-        self._observed: Observed | None = None
+        self._refitted: Memo[tuple[Refitted, ...]] = Memo(FINISHED)
+        self._observed = observed
         self._observing = threading.Lock()
+        self.no_refits = ""  # why there are none, once gathering their moments has failed
 
     @property
     def prepared(self) -> bool:
@@ -68,12 +72,26 @@ class LiveEvaluation:
         """
         with self._observing:
             if self._observed is None:
-                images = as_images(self._data, "train")
-                with torch.inference_mode(False):
-                    self._observed = gather(
-                        self._dense_model, self._graph, images, check=check, progress=progress
-                    )
+                try:
+                    self._observed = self._gathered(check, progress)
+                except Interrupted:
+                    raise
+                except Exception as error:
+                    self.no_refits = str(error)
+                    raise
             return self._observed
+
+    def _gathered(self, check: Check, progress: Callable[[int, int], object]) -> Observed:
+        images = as_images(self._data, "train")
+        with torch.inference_mode(False):
+            found = gather(self._dense_model, self._graph, images, check=check, progress=progress)
+        if found.unfit and not found.moments:
+            raise BadInput(f"No layer can be refitted: {next(iter(found.unfit.values()))}.")
+        return found
+
+    def refitted(self, plan: Plan, recovery: Recovery, seed: int = 0) -> tuple[Refitted, ...] | None:
+        """What the repair of a state came to, layer by layer; None if it was not done, or is forgotten."""
+        return self._refitted.get(self.state(plan, recovery, seed).key)
 
     @cached_property
     def _dense_model(self) -> nn.Module:
@@ -86,7 +104,7 @@ class LiveEvaluation:
         """The recovery that can be done and, if it is another, why.
 
         Without training images there is none, without their labels no training, and without batch norm no
-        statistics are re-estimated.
+        statistics are re-estimated. There are no refits once their moments could not be gathered.
         """
         if recovery == Recovery(repair="merge"):
             return recovery, ""
@@ -94,6 +112,10 @@ class LiveEvaluation:
             return Recovery(repair="merge" if recovery.repair == "merge" else "none"), (
                 f"{self._data.name} has no training images, so nothing is done to the weights after cutting "
                 f"(asked for: {recovery.label})."
+            )
+        if recovery.repair.startswith("refit") and self.no_refits:
+            return self.available(replace(recovery, repair="none"))[0], (
+                f"Layers cannot be refitted (asked for: {recovery.label}). {self.no_refits}"
             )
         if recovery.epochs and self._data.train is not None and not self._data.train.labelled:
             return self.available(replace(recovery, epochs=0))[0], (
@@ -140,11 +162,12 @@ class LiveEvaluation:
         check: Check = nothing,
         progress: Progress = unnoticed,
         seed: int = 0,
+        remember: bool = True,
     ) -> Iterator[Estimate]:
         """Estimates of the plan's accuracy, each over more explore images; one if the state is remembered.
 
-        `check` is called between pieces of work and may raise; `progress` gets every training step. Raises
-        what shrink, recover and evaluate raise.
+        `check` is called between pieces of work and may raise; `progress` gets every training step. Without
+        `remember` the network itself is not kept, only its outcome. Raises what shrink, recover and evaluate raise.
         """
         key = self.state(plan, recovery, seed).key
         if (finished := self._finished.get(key)) is not None:
@@ -152,7 +175,7 @@ class LiveEvaluation:
             return
         network = self._judge.dense
         if network is None or plan != self._dense or self.available(recovery)[0] != Recovery():
-            recovered = self._recovered(plan, recovery, check, progress, seed)
+            recovered = self._recovered(plan, recovery, check, progress, seed, remember)
             check()
             network = self._folded(recovered)
         for judged in self._judge.judge(network, key, check=check):
@@ -187,7 +210,13 @@ class LiveEvaluation:
         return deep_copy(self._recovered(plan, recovery, check, progress, seed))
 
     def _recovered(
-        self, plan: Plan, recovery: Recovery, check: Check, progress: Progress, seed: int
+        self,
+        plan: Plan,
+        recovery: Recovery,
+        check: Check,
+        progress: Progress,
+        seed: int,
+        remember: bool = True,
     ) -> nn.Module:
         """The network of a state, not to be changed."""
         recovery, _ = self.available(recovery)
@@ -201,10 +230,11 @@ class LiveEvaluation:
             check()
             if recovery.repair != "none":
                 observed = self.observed(check) if recovery.repair.startswith("refit") else None
-                apply(
+                refitted = apply(
                     *(self._dense_model, network, self._graph, plan),
                     *(recovery.repair, observed, self._data.train, check),
                 )
+                self._refitted.put(key, tuple(refitted))
         check()
         if recovery.bn or recovery.epochs:
             network = recover(
@@ -216,5 +246,6 @@ class LiveEvaluation:
                 progress=progress,
                 stop=check,
             )
-        memo.put(key, network)
+        if remember:
+            memo.put(key, network)
         return network

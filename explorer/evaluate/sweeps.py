@@ -19,6 +19,7 @@ from explorer.errors import BadInput
 from explorer.evaluate.estimates import Check, as_module, nothing
 from explorer.evaluate.live import LiveEvaluation
 from explorer.records import SweepPoint
+from explorer.repair import Observed
 from explorer.values import ChannelGraph, Estimate, Plan, Recovery, Scores, full_plan
 from explorer.zoo.network import Network
 
@@ -29,7 +30,12 @@ BN = Recovery(bn=True)
 
 
 def _estimator(
-    model: nn.Module | Network, graph: ChannelGraph, data: Data, images: int, check: Check
+    model: nn.Module | Network,
+    graph: ChannelGraph,
+    data: Data,
+    images: int,
+    check: Check,
+    observed: Observed | None,
 ) -> tuple[Callable[[Plan, Recovery], Estimate], Callable[[Recovery], Recovery]]:
     """(accuracy of a plan, what can be done of a recovery), on the first `images` explore images, never trained."""
     if not isinstance(data, Data):
@@ -37,10 +43,10 @@ def _estimator(
             f"A sweep needs images as explorer.data.Data, not {type(data).__name__}: load the network with data, and "
             "pass network.data."
         )
-    live = LiveEvaluation(model, graph, replace(data, explore=data.explore.subset(images)))
+    live = LiveEvaluation(model, graph, replace(data, explore=data.explore.subset(images)), observed=observed)
 
     def available(recovery: Recovery) -> Recovery:
-        return live.available(Recovery(bn=recovery.bn))[0]
+        return live.available(replace(recovery, epochs=0))[0]
 
     def estimate(plan: Plan, recovery: Recovery) -> Estimate:
         check()
@@ -55,23 +61,26 @@ def sensitivity(
     graph: ChannelGraph,
     data: Data,
     scores: Scores,
+    recovery: Recovery = BN,
     images: int = SWEEP_IMAGES,
     check: Check = nothing,
+    observed: Observed | None = None,
 ) -> Iterator[tuple[str, float]]:
     """(group id, percentage points of accuracy lost) when that group alone is cut to half its width.
 
-    The scores say which half stays (of an odd width the larger one); BN statistics are re-estimated where the
-    data have training images. Lost against the dense network, on the same first `images` explore images;
+    The scores say which half stays (of an odd width the larger one). Recovery as far as the
+    data have training images, and never training; `observed` are the moments for refits, if they are known. Lost
+    against the dense network, on the same first `images` explore images;
     below 0 where the cut helped. Networks that are cheapest to run come first. `check` is called between
     batches and may raise. Raises BadInput for scores that are not of this graph, or what is no Data.
     """
-    estimate, _available = _estimator(model, graph, data, images, check)
+    estimate, _available = _estimator(model, graph, data, images, check, observed)
     halved = {
         group.id: plan_widths(graph, scores, {group.id: (group.size + 1) // 2}) for group in graph.prunable
     }
     dense = estimate(full_plan(graph), Recovery())
     for group, plan in sorted(halved.items(), key=lambda pair: cost(graph, pair[1]).macs):
-        yield group, 100 * (dense.accuracy - estimate(plan, BN).accuracy)
+        yield group, 100 * (dense.accuracy - estimate(plan, recovery).accuracy)
 
 
 def bands(
@@ -83,17 +92,18 @@ def bands(
     recovery: Recovery = BN,
     images: int = SWEEP_IMAGES,
     check: Check = nothing,
+    observed: Observed | None = None,
 ) -> Iterator[SweepPoint]:
     """Plans to compare one's own with, at every share of KEEPS of the `budget` that can be reached.
 
     "uniform": the same share of every group, the channels chosen by the scores. "random": the same widths,
     the channels drawn, once for each of SEEDS, so that the two differ in nothing but which channels stay. All
-    uniform ones come first, then seed after seed. Recovery without training: of what is asked for, the
-    re-estimation of BN statistics where the data have training images. On the first `images` explore images.
+    uniform ones come first, then seed after seed. Recovery without training: of what is asked for, what the data have
+    images for; `observed` as in `sensitivity`. On the first `images` explore images.
     `check` is called between batches and may raise. Raises UnknownName for a budget that does not exist, and
     BadInput for scores that are not of this graph, or what is no Data.
     """
-    estimate, available = _estimator(model, graph, data, images, check)
+    estimate, available = _estimator(model, graph, data, images, check, observed)
     drawn = [("random", score(as_module(model), graph, "random", seed=seed)) for seed in SEEDS]
     for kind, ranking in [("uniform", scores), *drawn]:
         plans = curve(graph, ranking, budget, "uniform")

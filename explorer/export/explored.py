@@ -9,7 +9,7 @@ from torch import nn
 
 from explorer.costs import cost
 from explorer.errors import BadInput, ExplorerError, require_path
-from explorer.evaluate.live import LiveEvaluation, unnoticed
+from explorer.evaluate.live import unnoticed
 from explorer.export.files import check_folder, write_text
 from explorer.export.html_report import html_report
 from explorer.export.picture import bars, captions, image_name, svg
@@ -18,7 +18,7 @@ from explorer.export.report import Report, make_report
 from explorer.export.writing import Say, check_formats, export
 from explorer.records import FinalCheck, Moment, Visit
 from explorer.surgery import prove
-from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Recovery, Request, State
+from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Request, State
 from explorer.zoo import Network
 
 PROVEN_IMAGES = 64
@@ -62,14 +62,12 @@ class Explored:
     @classmethod
     def of(cls, session: SessionLike) -> "Explored":
         """The session's state now, without its weights: what is a second's work is done later."""
-        network, graph, data = session.network, session.graph, session.network.data
-        now, recovery = session.now(), Recovery()
-        if data is not None:
-            recovery = LiveEvaluation(network, graph, data).recovery_done(now.plan, now.request.recovery)
+        network, graph = session.network, session.graph
+        now = session.now()
         explored = cls(
             network,
             graph,
-            request=replace(now.request, recovery=recovery),
+            request=replace(now.request, recovery=now.recovery),
             plan=now.plan,
             cost=now.cost,
             estimate=None,
@@ -200,5 +198,5 @@ def _with_weights(session: SessionLike, progress: Progress) -> tuple[Explored, n
         before = session.now()
         explored, model = Explored.of(session), session.pruned()
         after = session.now()
-        if (before.plan, before.request) == (after.plan, after.request):
+        if before[:3] == after[:3]:
             return explored, model

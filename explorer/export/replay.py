@@ -34,7 +34,6 @@ STATE = '''\
 graph = explorer.trace(net.model, net.example)
 {score}
 {cut}
-small = explorer.shrink(net.model, graph, plan)
 {recover}
 cost = explorer.cost(graph, plan)
 {remark}
@@ -69,8 +68,10 @@ for state in STATES:
     scores, cut, shown = ranked(**state["rank"]), state["cut"], state["shown"]
     by_hand = "keep" not in cut
     plan = (explorer.plan_widths if by_hand else explorer.allocate)(graph, scores, **cut)
-    small = explorer.shrink(net.model, graph, plan)
-    small = explorer.recover(small, net.data, **state["recover"])
+    recover = {{**state["recover"], "graph": graph, "plan": plan}}
+    repaired = recover["repair"] != "none"  # which cuts by itself
+    small = net.model if repaired else explorer.shrink(net.model, graph, plan)
+    small = explorer.recover(small, net.data, **recover)
     cost = explorer.cost(graph, plan)
     correct = {count}
     found = {found}
@@ -101,7 +102,6 @@ def replay_script(
     check_plan(graph, plan)
     counted = estimate is not None and estimate.done
     cost = cost_of(graph, plan)
-    recover = {"bn": recovery.bn, "epochs": recovery.epochs, "seed": request.seed}
     return STATE.format(
         about=_about(
             f"{network.name}, {_share(graph, cost)} of its MACs: a state of Pruning Explorer, done again."
@@ -115,11 +115,7 @@ def replay_script(
             ("graph", "scores"),
             _cut(graph, request),
         ),
-        recover=(
-            _call("small = explorer.recover", ("small", "net.data"), recover)
-            if recovery != Recovery()
-            else "# Nothing is done to the weights after cutting."
-        ),
+        recover=_recovering(recovery, request.seed),
         remark=_comment(f"The explorer showed {estimate}. {FOLDED}" if counted else NOT_COUNTED),
         count=f"correct = {_count(network) if counted else None}",
         shown=f"shown = {_literal(_shown(plan, cost, estimate), before=8)}",
@@ -147,6 +143,18 @@ def replay_session(network: Network, graph: ChannelGraph, visits: Sequence[Visit
         count=_count(network),
         found=FOUND,
     )
+
+
+def _recovering(recovery: Recovery, seed: int) -> str:
+    """The lines from the plan to the smaller network."""
+    done = {"bn": recovery.bn, "epochs": recovery.epochs, "seed": seed}
+    if recovery.repair != "none":  # which compares with the network before the cut, and cuts by itself
+        repaired = "net", "net.data", "graph=graph", "plan=plan"
+        return _call("small = explorer.recover", repaired, {"repair": recovery.repair, **done})
+    cut = "small = explorer.shrink(net.model, graph, plan)\n"
+    if recovery == Recovery():
+        return f"{cut}# Nothing is done to the weights after cutting."
+    return cut + _call("small = explorer.recover", ("small", "net.data"), done)
 
 
 def _count(network: Network) -> str:
@@ -186,7 +194,12 @@ def _entry(graph: ChannelGraph, visit: Visit) -> str:
         "name": visit.name or f"state {visit.number}",
         "rank": {"criterion": request.criterion, "seed": request.seed},
         "cut": _cut(graph, request),
-        "recover": {"bn": recovery.bn, "epochs": recovery.epochs, "seed": request.seed},
+        "recover": {
+            "repair": recovery.repair,
+            "bn": recovery.bn,
+            "epochs": recovery.epochs,
+            "seed": request.seed,
+        },
         "shown": _shown(visit.plan, visit.cost, visit.estimate),
     }
     lines = [

@@ -96,6 +96,7 @@ def document(network: Network, graph: ChannelGraph, plan: Plan, report: Report) 
         "recovery": {
             "bn": request.recovery.bn,
             "epochs": request.recovery.epochs,
+            "repair": request.recovery.repair,
             "label": request.recovery.label,
         },
         "groups": {group.id: _group(group, plan) for group in graph.groups},

@@ -15,7 +15,7 @@ def controls_script(strings: Strings, figure: Model) -> CustomJS:
     screen readers whether they are pressed, which ipywidgets shows by colour only. The root stays when another
     network is shown: what it listens to is prepared once, what its new parts are called each time.
     """
-    labels = {name: strings(name) for name in ("undo", "redo", "tabs")}
+    labels = {name: strings(name) for name in ("undo", "redo", "tabs", "after")}
     return CustomJS(args={"figure": figure, **labels}, code=IN_DASHBOARD + _CONTROLS)
 
 
@@ -33,13 +33,16 @@ const tell = (root) => {
   if (shut != null && root.contains(shut)) shut.parentElement.querySelector(".pe-opener").focus()
 }
 
-const name = (root, {undo, redo, tabs}) => {
+const name = (root, {undo, redo, tabs, after}) => {
   root.querySelector(".pe-undo").setAttribute("aria-label", undo)
   root.querySelector(".pe-redo").setAttribute("aria-label", redo)
   const list = root.querySelector(".pe-tabs button").parentElement
   list.setAttribute("role", "tablist")
   list.setAttribute("aria-label", tabs)
   for (const tab of list.children) tab.setAttribute("role", "tab")
+  const choices = root.querySelector(".pe-choices")
+  choices.setAttribute("role", "group")
+  choices.setAttribute("aria-label", after)
   for (const group of root.querySelectorAll(".widget-toggle-buttons:not(.pe-tabs)")) {
     group.setAttribute("role", "group")
     group.setAttribute("aria-label", group.querySelector("label")?.innerText ?? "")

@@ -23,8 +23,7 @@ class Cut:
     @classmethod
     def of(cls, session: Session) -> Cut:
         """The session's cut now."""
-        plan, request = session.plan, session.request
-        return cls(plan, request.recovery, request.seed)
+        return cls(session.plan, session.recovery, session.request.seed)
 
     def network(self, session: Session) -> nn.Module | None:
         """The session's pruned network, for a worker thread; None if the session shows another cut by now."""

@@ -7,8 +7,8 @@ from ipywidgets import HTML, Button
 
 from explorer.panels.binding import Binding
 from explorer.panels.popover import Popover
-from explorer.panels.words import percent, recovered
-from explorer.records import FinalCheck
+from explorer.panels.words import percent
+from explorer.records import FinalCheck, recovered
 from explorer.strings import Strings
 from explorer.values import Cost, Estimate
 
@@ -44,7 +44,7 @@ class FinalLook(Popover):
 def answer_html(strings: Strings, check: FinalCheck, dense: Cost) -> str:
     """Accuracy of the state and of the dense network with intervals, and which look it was."""
     share = percent(check.cost.macs / dense.macs if dense.macs else 1.0)
-    state = strings("final_now", state=recovered(strings, check.recovery), share=share)
+    state = strings("final_now", state=strings.say(recovered(check.recovery)), share=share)
     rows = _row(strings, state, check.now) + _row(strings, strings("final_dense"), check.dense)
     looks = escape(strings("final_looks", count=check.number))
     return f'<table role="status">{rows}</table><p class="pe-soft">{looks}</p>'

@@ -4,22 +4,21 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipywidgets import HTML, Box, Dropdown, HBox, IntSlider, ToggleButton, ToggleButtons
+from ipywidgets import HTML, Box, Dropdown, HBox, IntSlider, ToggleButton
 
+from explorer.panels.after import AfterCutting
 from explorer.panels.binding import Binding
-from explorer.panels.words import filled, percent, shown, tag
+from explorer.panels.words import percent, tag
 from explorer.strings import Strings
-from explorer.values import Recovery
 
 if TYPE_CHECKING:
     from explorer.session import Session
 
-RECOVERIES = ("none", "bn")
 COSTS = ("macs", "params", "channels")
 
 
 class Keep(HBox):
-    """Moves Keep in whole percent, its `cost` and the `recovery`. `train` is the button that opens the training."""
+    """Moves Keep in whole percent, and its `cost`. `train` is the button that opens the training."""
 
     def __init__(self, session: "Session", strings: Strings, train: ToggleButton) -> None:
         self._session, self._strings = session, strings
@@ -36,22 +35,17 @@ class Keep(HBox):
         self.cost = Dropdown(
             options=[(strings(f"cost_{name}"), name) for name in COSTS], tooltip=strings("cost_help")
         ).add_class("pe-cost")
-        trainable = session.network.data is not None and session.network.data.train is not None
-        self.after = _after(strings, trainable)
-        self.train = train
-        shown(train, trainable)
+        self.after = AfterCutting(session, strings, train)
         self._binding = binding = Binding(session)
         binding.render(self._render, "request", "reach", "share", "custom")
         binding.gesture(self.slider, "value", self._move)
         binding.gesture(self.cost, "value", lambda name: session.propose(cost=name))
-        binding.gesture(self.after, "value", self._recover)
-        after_label = HTML(tag("pe-soft", strings("after"), strings("after_help")))
         super().__init__(
             [
                 Box([self.slider, self.reach]).add_class("pe-track"),
                 self.value_text,
                 self.cost,
-                HBox([after_label, self.after, train]).add_class("pe-after"),
+                self.after,
             ]
         )
         self.add_class("pe-keep-row")
@@ -60,18 +54,11 @@ class Keep(HBox):
         self._session.move_keep(value / 100)
         self._binding.refresh()  # at its limit Keep did not move, and the handle comes back
 
-    def _recover(self, code: str | None) -> None:
-        if code is not None:
-            self._session.propose(recovery=Recovery.parse(code))
-
     def _render(self) -> None:
         session, strings = self._session, self._strings
         request = session.request
         self.slider.value = round(100 * request.keep)
         self.cost.value = request.cost
-        codes = {code for _label, code in self.after.options}
-        self.after.value = request.recovery.code if request.recovery.code in codes else None
-        filled(self.train, request.recovery.epochs > 0)
         share = percent(session.share if session.custom else request.keep)
         text = tag("pe-strong", share)
         if session.custom:
@@ -92,14 +79,3 @@ def _shade(css: str, share: float, help_text: str) -> str:
     if share < 0.02:  # less than can be seen
         return ""
     return f'<span class="{css}" style="width:{100 * share:.1f}%" title="{escape(help_text)}"></span>'
-
-
-def _after(strings: Strings, trainable: bool) -> ToggleButtons:
-    """Without training images only "nothing" can be chosen, and the button says why."""
-    if not trainable:
-        return ToggleButtons(options=[(strings("after_no_data"), "none")])
-    return ToggleButtons(
-        options=[(strings(f"after_{code}"), code) for code in RECOVERIES],
-        value="bn",
-        tooltips=[strings(f"after_{code}_help") for code in RECOVERIES],
-    )

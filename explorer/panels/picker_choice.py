@@ -99,8 +99,7 @@ class Choice:
         """What a session over the loaded network begins with; None for its usual beginning."""
         if not self.criterion:
             return None
+        from explorer.session.choices import first_request
         from explorer.session.history import History
-        from explorer.values import Recovery, Request
 
-        asked = Request(criterion=self.criterion)
-        return History(asked if network.data is not None else replace(asked, recovery=Recovery()))
+        return History(replace(first_request(network), criterion=self.criterion))

@@ -24,13 +24,14 @@ class Status(HBox):
         super().__init__([self.line, self.clear, training])
         self.add_class("pe-status")
         binding = Binding(session)
-        binding.render(self._render, "status", "error", "stage", "request")
+        binding.render(self._render, "status", "error", "stage", "preparing", "request")
         self.clear.on_click(lambda _button: binding.act(session.clear_pins))
 
     def _render(self) -> None:
         session, strings = self._session, self._strings
         shown(self.clear, bool(session.request.widths))
-        busy = "" if session.stage.key == "stage_ready" else strings.say(session.stage)
+        doing = session.preparing if session.stage.key == "stage_ready" else session.stage
+        busy = "" if doing is None else strings.say(doing)
         self.line.value = status_html(strings, busy, strings.say(session.status), session.error)
 
 

@@ -5,7 +5,7 @@ from html import escape
 from ipywidgets import DOMWidget
 
 from explorer.strings import Strings
-from explorer.values import Latency, Recovery
+from explorer.values import Latency
 
 _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -63,13 +63,6 @@ def tag(css: str, text: str, help_text: str = "") -> str:
     """A span of text, with a tooltip if there is help."""
     title = f' title="{escape(help_text)}"' if help_text else ""
     return f'<span class="{css}"{title}>{escape(text)}</span>'
-
-
-def recovered(strings: Strings, recovery: Recovery) -> str:
-    """What was done to the weights, for beside an accuracy."""
-    if recovery.epochs:
-        return strings("label_trained", epochs=recovery.epochs)
-    return strings("label_bn" if recovery.bn else "label_none")
 
 
 def latency_help(strings: Strings, dense: Latency, now: Latency) -> str:

@@ -9,22 +9,35 @@ import numpy as np
 from explorer.allocate import by_hand
 from explorer.costs import cost
 from explorer.errors import ExplorerError
-from explorer.evaluate.live import LiveEvaluation
+from explorer.evaluate.live import LiveEvaluation, unnoticed
 from explorer.evaluate.worker import LatestWins
 from explorer.graph import trace
-from explorer.records import FinalCheck, Outcomes, Training
+from explorer.records import FinalCheck, Given, Outcomes, Training, recovered
 from explorer.session import wording
-from explorer.session.choices import Choices
+from explorer.session.choices import Choices, first_request
 from explorer.session.history import History
 from explorer.session.jobs import Jobs
+from explorer.session.resting import AT_REST, PreparingDesk, RestDesk, RestJob
 from explorer.session.state import SessionState
 from explorer.session.sweeps import SWEEPS, Found, SweepDesk
 from explorer.session.training import TrainingDesk
 from explorer.session.visits import Visits
 from explorer.strings import Message
-from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Recovery, Request, State, full_plan
+from explorer.values import (
+    ChannelGraph,
+    Cost,
+    Estimate,
+    Latency,
+    Plan,
+    Recovery,
+    Repair,
+    Request,
+    State,
+    full_plan,
+)
 from explorer.zoo import Network
 
+REPAIRED: tuple[Repair, ...] = ("merge", "refit")  # what *After cutting* offers beside nothing and BN
 GRACE = 0.06  # seconds in which plan and costs reach the page before the evaluation takes the processor
 
 
@@ -35,6 +48,7 @@ class _Note:
     asked: Request
     estimate: Estimate | None = None
     plan: Plan | None = None
+    recovery: Recovery | None = None
     reference: Estimate | None = None
     stage: str = ""
     latency: tuple[Latency, ...] = ()
@@ -65,9 +79,12 @@ class Answering(SessionState):
         self._dense = full_plan(self.graph)
         # Every trait is written under this lock, so that nobody finds the traits of two states mixed.
         self._state = threading.RLock()
-        self._choices = Choices(network, self.graph)
+        data = network.data
+        self._live = None if data is None else LiveEvaluation(network.model, self.graph, data)
+        trains = data is not None and data.train is not None
+        self._choices = Choices(network, self.graph, self._live.observed if self._live and trains else None)
         self._latency_wanted = self._final_wanted = self._closed = False
-        first = Request() if network.data is not None else Request(criterion="l1", recovery=Recovery())
+        first = first_request(network)
         self._history, self._visits = history or History(first), Visits()
         self._latest, self._good = self._history.now, first  # asked last; answered to the end last
         if history is not None:  # what cannot be answered is refused before there are threads
@@ -85,16 +102,23 @@ class Answering(SessionState):
             cost=self.dense_cost,
             reference_plan=self._dense,
             reference_cost=self.dense_cost,
-            estimate_label=wording.recovered(Recovery(), cut=False),
+            estimate_label=recovered(Recovery(), cut=False),
             stage=Message("stage_scoring"),
             status=self._said,
         )
         self._select_first()
-        data = network.data
-        self._live = None if data is None else LiveEvaluation(network.model, self.graph, data)
         self._desk = (
             None if self._live is None else TrainingDesk(self._live, self._trained, self._not_trained)
         )
+        self.offered = self._offered()
+        self._preparing = self._rest = self._beside = None
+        self._preparation_begun = False
+        if self._live is not None:
+            self._rest = RestDesk(self._live, self._resting, self._rested, self._not_rested)
+            self._beside = RestDesk(self._live, unnoticed, self._gave, self._not_rested)
+            self._preparing = PreparingDesk(
+                self._live, self._tell_prepared, self._prepared, self._not_prepared
+            )
         self._sweeps = SweepDesk(network, self.graph, self._swept, self._not_swept, self._yield, self._state)
         self._jobs = Jobs(network, self.graph, self._live)
         self._worker: LatestWins[Request, _Note] = LatestWins(
@@ -135,7 +159,17 @@ class Answering(SessionState):
         self._settle(asked, train)
         self._history.record(self._latest, kind)
         self._tell_history()
+        self._submit()
+
+    def _submit(self) -> None:
+        """Have the worker answer what was asked last; what is done at rest gives way to it."""
+        self._stop_resting()
         self._worker.submit(self._latest)
+
+    def _stop_resting(self) -> None:
+        for desk in (self._rest, self._beside):
+            if desk is not None:
+                desk.stop()
 
     def _settle(self, asked: Request, train: bool) -> None:
         """Answer a request if its ranking is known; else the worker does. What cannot be asked changes nothing."""
@@ -158,7 +192,7 @@ class Answering(SessionState):
             visit = self._visits.arrive(self._state_of(self.plan, self.request).key)
             if visit is not None:  # where we go on from, even if nobody waits for the accuracy
                 self.at, self.latency = visit.number, visit.latency
-        self._worker.submit(self._latest)
+        self._submit()
 
     def _tell_history(self) -> None:
         self.can_undo, self.can_redo = self._history.can_undo, self._history.can_redo
@@ -166,7 +200,7 @@ class Answering(SessionState):
     def _answer(self, asked: Request, train: bool = False) -> None:
         """Publish plan and cost of a request. Raises NotReachable or BadInput before anything changes.
 
-        A recovery that trains needs its result: without, `train` starts it, and BN is re-estimated meanwhile.
+        A recovery that trains needs its result: without, `train` starts it, and what comes before is shown meanwhile.
         """
         answer = self._choices.answer(asked)
         plan, asked = answer.plan, answer.request
@@ -176,7 +210,7 @@ class Answering(SessionState):
                 train, self._untrained = False, Message("search_untrained")
             else:
                 self._untrained = None if train else Message("status_untrained")
-            wanted, asked = asked, replace(asked, recovery=Recovery(bn=True))
+            wanted, asked = asked, replace(asked, recovery=replace(asked.recovery, bn=True, epochs=0))
             if train and self._desk is not None and self._live.available(wanted.recovery)[0].epochs:
                 self.training = Training(wanted, 0, 0, 0.0, None)
                 self._desk.start(wanted, plan)
@@ -204,28 +238,70 @@ class Answering(SessionState):
         if self.request != self._good:
             self._answer(self._good)
             if self._live is not None:
-                self._worker.submit(self._good)
+                self._submit()
 
     def _describe(self, plan: Plan, asked: Request) -> Message:
         said = wording.plan(self.graph, plan, self.network.data is not None)
         if plan == self._dense or self._live is None:
             return said
         possible = self._live.available(asked.recovery)[0]
-        return wording.joined(said, wording.not_available(self.network, asked.recovery, possible))
+        return wording.joined(
+            said, wording.not_available(self.network, asked.recovery, possible, self._no_refits)
+        )
+
+    def _offered(self) -> tuple[Recovery, ...]:
+        """What *After cutting* can be without training, for these images and this network."""
+        if self._live is None:
+            return Recovery(), Recovery(repair="merge")
+        all_of_them = (
+            Recovery(),
+            Recovery(bn=True),
+            *(Recovery(bn=True, repair=how) for how in REPAIRED),
+        )
+        return tuple(dict.fromkeys(self._live.available(recovery)[0] for recovery in all_of_them))
 
     def _recovery(self, plan: Plan, asked: Request) -> Recovery:
-        """What is done to the weights; without images, nothing."""
-        return Recovery() if self._live is None else self._live.recovery_done(plan, asked.recovery)
+        """What is done to the weights. Of a refit, the one layer after layer once it is known; while refits are being
+        prepared, what can be done without. Without images, nothing but a merge.
+        """
+        if self._live is None:
+            merges = plan != self._dense and asked.recovery.repair == "merge"
+            return Recovery(repair="merge") if merges else Recovery()
+        done = self._live.recovery_done(plan, asked.recovery)
+        if not done.repair.startswith("refit") or done.epochs:
+            return done
+        if self._live.outcome(plan, AT_REST, asked.seed) is not None:
+            return AT_REST
+        return done if self._live.prepared else self._live.available(Recovery(bn=True))[0]
+
+    def _will_settle(self, plan: Plan, asked: Request) -> bool:
+        """Whether what is shown will give way to the refit layer after layer if nothing is asked meanwhile."""
+        if self._live is None:
+            return False
+        wanted = self._live.recovery_done(plan, asked.recovery)
+        refits = wanted.repair.startswith("refit") and not wanted.epochs
+        return refits and self._recovery(plan, asked) != AT_REST
 
     def _state_of(self, plan: Plan, asked: Request) -> State:
         assert self._live is not None
         return self._live.state(plan, self._recovery(plan, asked), asked.seed)
 
+    def _label(self, asked: Request, plan: Plan, recovery: Recovery) -> Message:
+        """What was done to the weights, for beside an accuracy."""
+        assert self._live is not None
+        label = recovered(recovery, cut=plan != self._dense)
+        wanted = self._live.recovery_done(plan, asked.recovery)
+        if wanted.repair != "none" and recovery.repair == "none":
+            return Message.of("label_two", first=label, second=Message("label_preparing"))
+        return label
+
     def _refresh_current(self) -> None:
+        self.recovery = self._recovery(self.plan, self.request)
         if self._live is None:
             return
         key = self._state_of(self.plan, self.request).key
         self.current = self.estimate is not None and self.estimate.state_key == key
+        self._show_given()
         self._compare()
 
     def _compare(self) -> None:
@@ -244,7 +320,7 @@ class Answering(SessionState):
         if theirs is not ours and self.plan != self._dense:
             key = "status_broken" if self.reference_is_dense else "status_broken_reference"
             broken = Message.of(key, count=int(np.count_nonzero(theirs.right & ~ours.right)))
-            self.status = wording.joined(self._said, broken)
+            self.status = wording.joined(self._said, broken, self._unrepaired())
         else:
             self.status = self._said
 
@@ -252,6 +328,12 @@ class Answering(SessionState):
         """Put a message on the status line; how many images are broken is added when that is known."""
         self._said = self.status = message
         self._compare()
+
+    def _unrepaired(self) -> Message | None:
+        """Which layers of what is shown keep their weights although inputs of theirs are gone."""
+        assert self._live is not None
+        refitted = self._live.refitted(self.plan, self.recovery, self.request.seed) or ()
+        return wording.unrepaired([each for each in refitted if each.reason])
 
     # ---- the worker thread ------------------------------------------------------------------------------
 
@@ -263,8 +345,9 @@ class Answering(SessionState):
                 asked = self._latest
         plan = self._choices.answer(asked).plan
         if self._live is not None:
-            for estimate in self._live.estimates(plan, self._recovery(plan, asked), check, seed=asked.seed):
-                publish(_Note(asked, estimate, plan, stage="stage_evaluating"))
+            recovery = self._recovery(plan, asked)
+            for estimate in self._live.estimates(plan, recovery, check, seed=asked.seed):
+                publish(_Note(asked, estimate, plan, recovery, stage="stage_evaluating"))
             against = self._reference
             key = self._live.state(against.plan, against.recovery, against.seed).key
             if self.reference is None or not self.reference.done or self.reference.state_key != key:
@@ -274,8 +357,11 @@ class Answering(SessionState):
                     publish(_Note(asked, reference=estimate, stage="stage_reference"))
         if self._latency_wanted:
             publish(_Note(asked, stage="stage_latency"))
+            for desk in (self._rest, self._beside):
+                if desk is not None:
+                    desk.idle()  # nothing else may take the processor while time is measured
             publish(_Note(asked, plan=plan, latency=self._jobs.latency(plan)))
-        if self._final_wanted:
+        if self._final_wanted and not self._will_settle(plan, asked):
             publish(_Note(asked, stage="stage_final"))
             number = len(self.final_checks) + 1
             publish(
@@ -285,8 +371,8 @@ class Answering(SessionState):
 
     def _tell(self, _job: Request, note: _Note) -> None:
         with self._state:
-            if note.estimate is not None and note.plan is not None:
-                self._tell_estimate(note.asked, note.plan, note.estimate)
+            if note.estimate is not None and note.plan is not None and note.recovery is not None:
+                self._tell_estimate(note.asked, note.plan, note.recovery, note.estimate)
             against = self._reference
             reference = note.reference or note.estimate
             if (
@@ -307,15 +393,21 @@ class Answering(SessionState):
                 self._good = note.asked
             if note.stage:
                 self.stage = Message(note.stage)
+            if note.done and note.asked == self.request:
+                self._begin_preparing()
+                self._begin_rest()
 
-    def _tell_estimate(self, asked: Request, plan: Plan, estimate: Estimate) -> None:
-        recovery = self._recovery(plan, asked)
+    def _tell_estimate(self, asked: Request, plan: Plan, recovery: Recovery, estimate: Estimate) -> None:
         with self.hold_trait_notifications():
-            self.estimate_label = wording.recovered(recovery, cut=plan != self._dense)
+            self.estimate_label = self._label(asked, plan, recovery)
             self.estimate_share = self._choices.share(asked, plan)
             self.estimate = estimate
             self._refresh_current()
             if estimate.done and self.current:
+                if (
+                    recovery.repair == "none"
+                ):  # what is shown while refits are being prepared is a state like others
+                    asked = replace(asked, recovery=replace(asked.recovery, repair="none"))
                 self._visits.visit(asked, plan, recovery, self.cost, estimate)
                 self.visits, self.at = self._visits.all, self._visits.at
 
@@ -327,6 +419,112 @@ class Answering(SessionState):
                 self._go_back()
             self.error = wording.in_words(error)
             self.stage = Message("stage_ready")
+
+    # ---- at rest: on threads that give way to what is asked ---------------------------------------------
+
+    @property
+    def _no_refits(self) -> str:
+        """Why layers cannot be refitted although there are training images; "" while they can."""
+        return "" if self._live is None else self._live.no_refits
+
+    def _begin_preparing(self) -> None:
+        data = self.network.data
+        if self._preparing is None or self._preparation_begun or data is None or data.train is None:
+            return
+        if self.graph.prunable and not self._closed:
+            self._preparation_begun = True
+            self._preparing.start()
+
+    def _tell_prepared(self, done: int, of: int) -> None:
+        with self._state:
+            self.preparing = Message.of("stage_preparing", done=done, of=of)
+
+    def _prepared(self) -> None:
+        """Refits can be done: what was asked last is answered anew."""
+        with self._state:
+            self.preparing = None
+            self._refresh_current()
+            self._show_sweeps()
+            if not self._closed:
+                self._submit()
+
+    def _not_prepared(self, error: BaseException) -> None:
+        with self._state:
+            self.error = wording.in_words(error)
+        self._prepared()
+
+    def _begin_rest(self) -> None:
+        """Work out how the cut as it stands is at rest, and then what it is after other recoveries."""
+        if self._rest is None or self._closed or self.plan == self._dense:
+            return
+        if self.recovery.repair == "refit" and not self.recovery.epochs:
+            self._rest.start(RestJob(self.request, self.plan, (AT_REST,)))
+        else:
+            self._begin_beside()
+
+    def _begin_beside(self) -> None:
+        """Work out what is not known yet of what the choices of *After cutting* give."""
+        assert self._live is not None
+        assert self._beside is not None
+        asked, plan = self.request, self.plan
+        offered = (self._live.recovery_done(plan, recovery) for recovery in self.offered)
+        unknown = [
+            recovery
+            for recovery in dict.fromkeys(offered)
+            if self._live.outcome(plan, recovery, asked.seed) is None
+            and (self._live.prepared or recovery.repair != "refit")
+        ]
+        if unknown:
+            self._beside.start(RestJob(asked, plan, tuple(unknown)))
+
+    def _resting(self, job: RestJob) -> None:
+        with self._state:
+            if job.asked == self.request:
+                self.stage = Message("stage_resting")
+
+    def _rested(self, job: RestJob, estimate: Estimate) -> None:
+        """The refit layer after layer takes the place of the instant one: on the screen, and among the visits."""
+        with self._state:
+            if job.asked != self.request:
+                return
+            before = self.estimate
+            with self.hold_trait_notifications():
+                self.stage = Message("stage_ready")
+                if before is not None and before.done:
+                    self._visits.settle(before.state_key, AT_REST, estimate)
+                self._tell_estimate(self.request, self.plan, AT_REST, estimate)
+            if self._final_wanted:
+                self._submit()
+            else:
+                self._begin_beside()
+
+    def _gave(self, job: RestJob, _estimate: Estimate) -> None:
+        with self._state:
+            if job.asked == self.request:
+                self._show_given()
+
+    def _not_rested(self, error: BaseException) -> None:
+        with self._state:
+            self._final_wanted = False
+            self.error, self.stage = wording.in_words(error), Message("stage_ready")
+
+    def _show_given(self) -> None:
+        """What every choice of *After cutting* gives: of this cut where it is known, else of the one before."""
+        assert self._live is not None
+        if self.plan == self._dense:
+            self.given = {}
+            return
+        found = dict[str, Given]()
+        for recovery in self.offered:
+            done = self._live.recovery_done(self.plan, recovery)
+            rested = AT_REST if done.repair == "refit" else done
+            outcomes = (self._live.outcome(self.plan, each, self.request.seed) for each in (rested, done))
+            known = next((outcome for outcome in outcomes if outcome is not None), None)
+            if done.repair == recovery.repair and known is not None:
+                found[recovery.code] = Given(known.estimate, current=True)
+            elif recovery.code in self.given:
+                found[recovery.code] = replace(self.given[recovery.code], current=False)
+        self.given = found
 
     # ---- the training thread ----------------------------------------------------------------------------
 
@@ -354,8 +552,22 @@ class Answering(SessionState):
 
     def _sweep_basis(self, kind: str, asked: Request) -> tuple[object, ...]:
         """What a sweep's numbers are for: they are shown beside no other ranking, cost or recovery."""
-        ranking = kind, asked.criterion, asked.seed
-        return ranking if kind == "sensitivity" else (*ranking, asked.cost, asked.recovery.bn)
+        ranking = kind, asked.criterion, asked.seed, self._swept_recovery(kind, asked)
+        return ranking if kind == "sensitivity" else (*ranking, asked.cost)
+
+    def _swept_recovery(self, kind: str, asked: Request) -> Recovery:
+        """What a sweep does to the weights: the repair that is asked for, at once, and never training.
+
+        Sensitivity is compared across groups and not with what is shown, so BN statistics are always re-estimated.
+        """
+        if self._live is None:
+            return Recovery()
+        wanted = replace(asked.recovery, epochs=0)
+        if wanted.repair == "refit_sequential":
+            wanted = replace(wanted, repair="refit")
+        if wanted.repair == "refit" and not self._live.prepared:
+            wanted = replace(wanted, repair="none")
+        return self._live.available(replace(wanted, bn=True) if kind == "sensitivity" else wanted)[0]
 
     def _show_sweeps(self) -> None:
         """What is known for the request as it is now; a sweep for another one is given up."""
@@ -372,3 +584,5 @@ class Answering(SessionState):
     def _yield(self) -> None:
         """A sweep waits until nothing is asked of the evaluation."""
         self._worker.idle()
+        if self._rest is not None:
+            self._rest.idle()

@@ -46,13 +46,21 @@ class Answer:
     share: float
 
 
+def first_request(network: Network) -> Request:
+    """What a session begins with: the ranking and the best recovery that the images allow."""
+    data = network.data
+    if data is None:
+        return Request(criterion="l1", recovery=Recovery())
+    return Request(recovery=Recovery() if data.train is None else Recovery(bn=True, repair="refit"))
+
+
 class Choices:
     """Answers requests about one network. Safe to use from several threads; nothing here runs the network
     but the first use of a ranking.
     """
 
     def __init__(
-        self, network: Network, graph: ChannelGraph, observed: Callable[[], Observed | None] = lambda: None
+        self, network: Network, graph: ChannelGraph, observed: Callable[[], Observed] | None = None
     ) -> None:
         """`observed` gives what layers read, where rankings need it; None: they look for themselves."""
         self._network, self._graph, self._observed = network, graph, observed
@@ -234,7 +242,8 @@ class Choices:
             with self._scoring:
                 if key not in self._scores:
                     by_error = asked.allocation == "error"
-                    observed = self._observed() if by_error or asked.criterion == "obs" else None
+                    looks = self._observed if by_error or asked.criterion == "obs" else None
+                    observed = looks() if looks is not None else None
                     self._scores[key] = score(
                         *(self._network, self._graph, asked.criterion),
                         seed=asked.seed, errors=by_error, observed=observed,

@@ -11,6 +11,7 @@ from explorer.errors import BadInput, Interrupted, require_whole
 from explorer.evaluate.recovery import require_trainable
 from explorer.records import Moment, Outcomes, Training
 from explorer.repair import Observed
+from explorer.repair import repair as repaired
 from explorer.session import wording
 from explorer.session.answering import Reference
 from explorer.session.history import History
@@ -161,7 +162,7 @@ class Session(Instancer):
     def set_reference(self, state: Literal["now"] | None = "now") -> None:
         """Draw deltas and outlines against the state as it is now, or (None) the dense network again."""
         with self._state:
-            recovery = Recovery() if state is None else self._recovery(self.plan, self.request)
+            recovery = Recovery() if state is None else self.recovery
             plan = self._dense if state is None else self.plan
             self._reference = Reference(plan, recovery, self.request.seed)
             with self.hold_trait_notifications():
@@ -169,7 +170,7 @@ class Session(Instancer):
                 self.reference_is_dense = plan == self._dense and recovery == Recovery()
                 self.reference = self.estimate if state is not None and self.current else None
                 self._compare()
-            self._worker.submit(self._latest)
+            self._submit()
 
     # ---- work that was asked for ------------------------------------------------------------------------
 
@@ -188,7 +189,9 @@ class Session(Instancer):
             )
         require_trainable(data.train)
         with self._state:
-            asked = replace(self.request, recovery=Recovery(bn=True, epochs=epochs))
+            before = Recovery() if self.plan == self._dense else self.request.recovery
+            repair = "refit" if before.repair == "refit_sequential" else before.repair
+            asked = replace(self.request, recovery=Recovery(bn=True, epochs=epochs, repair=repair))
             if self._live is not None and self._live.is_trained(self.plan, asked.recovery, asked.seed):
                 self._ask(asked, "")
                 return
@@ -219,7 +222,7 @@ class Session(Instancer):
         with self._state:
             self._require_open()
             self._latency_wanted = True
-            self._worker.submit(self._latest)
+            self._submit()
 
     def check_final(self) -> None:
         """Look at the final images: once counted, a check more in `final_checks`. Raises BadInput without them."""
@@ -231,7 +234,7 @@ class Session(Instancer):
         with self._state:
             self._require_open()
             self._final_wanted = True
-            self._worker.submit(self._latest)
+            self._submit()
 
     def sweep(self, kind: str) -> None:
         """Begin a sweep in the background: "sensitivity" of every group, or "bands" of uniform and random plans.
@@ -245,11 +248,12 @@ class Session(Instancer):
         asked = self._latest
         scores = self._choices.scored(asked)
         with self._state:
-            recovery = self._live.available(asked.recovery)[0] if self._live else Recovery()
             if kind in SWEEPS:
                 self._sweeps.stop()  # which tells what it found, for what it was for
             self._swept_for = self._sweep_basis(kind, asked)
-            self._sweeps.start(kind, scores, asked.cost, recovery)
+            recovery = self._swept_recovery(kind, asked)
+            observed = self._live.observed() if self._live is not None and self._live.prepared else None
+            self._sweeps.start(kind, scores, asked.cost, recovery, observed)
 
     def report(self, error: BaseException) -> None:
         """Say on the status line what went wrong elsewhere, such as in a panel."""
@@ -258,7 +262,7 @@ class Session(Instancer):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all that was asked is answered, trained and searched, and all instance subnetworks that are
-        shown are known; True if the estimate is complete and current.
+        shown are known, and a refit is worked out layer after layer; True if the estimate is complete and current.
 
         Raises Interrupted if the kernel is interrupted meanwhile; the session goes back to its last good
         state, and a search keeps a snapshot.
@@ -271,11 +275,16 @@ class Session(Instancer):
                 self._desk,
                 self._instance_desk,
                 self._worker,
+                self._preparing,
+                self._worker,  # which answers anew what is then known
+                self._rest,
+                self._worker,  # which may have a final check to do
             )
             if not all(desk is None or desk.idle(timeout) for desk in desks):
                 return False
         except KeyboardInterrupt:
             self._worker.cancel()
+            self._stop_resting()
             self.stop_training()
             for kind in KINDS:
                 self.stop_search(kind)
@@ -292,24 +301,27 @@ class Session(Instancer):
     def pruned(self) -> nn.Module:
         """A copy of the network as it is shown: shrunk and recovered, in eval mode, batch norm not folded."""
         with self._state:
-            plan, asked = self.plan, self.request
-        if self._live is None:
-            return shrink(self.network.model, self.graph, plan)
-        return self._live.network(plan, self._recovery(plan, asked), seed=asked.seed)
+            plan, recovery, seed = self.plan, self.recovery, self.request.seed
+        if self._live is not None:
+            return self._live.network(plan, recovery, seed=seed)
+        if recovery.repair == "merge":
+            return repaired(self.network.model, self.graph, plan, "merge")
+        return shrink(self.network.model, self.graph, plan)
 
     def close(self) -> None:
         """End the threads; the session takes no more proposals."""
         self._closed = True
         self._sweeps.close()
         self._worker.close()
-        for desk in (self._search_desk, self._instance_search_desk, self._instance_desk, self._desk):
+        desks = self._search_desk, self._instance_search_desk, self._instance_desk, self._desk
+        for desk in (*desks, self._preparing, self._rest, self._beside):
             if desk is not None:
                 desk.close()
 
     def now(self) -> Moment:
         """What is asked and what it comes to, all of one state; traits read one by one may be of two."""
         with self._state:
-            return Moment(self.request, self.plan, self.cost, self.estimate, self.latency)
+            return Moment(self.request, self.plan, self.recovery, self.cost, self.estimate, self.latency)
 
     def outcomes_of(self, one: int, other: int) -> Outcomes | None:
         """What two visited states say of the same explore images, `one` as the reference and `other` as now.

@@ -6,16 +6,18 @@ from explorer.chains import Recorded
 from explorer.instances import Instances, RecordedInstances
 from explorer.records import Outcomes, Search, Training
 from explorer.strings import Message
-from explorer.values import Cost, Estimate, Plan, Request, Scores
+from explorer.values import Cost, Estimate, Plan, Recovery, Request, Scores
 
 
 class SessionState(HasTraits):
     """What was asked for, and what is known of it so far. Only the session writes it, on any thread.
 
-    `request` is the last one that could be answered; `plan`, `cost` and `share` (of its cost) belong to it;
-    `custom`: widths were set by hand and Keep only says what they come to. `estimate` may belong to an
-    earlier state: then `current` is False; `estimate_label` and `estimate_share` say which. `reference` is
-    the accuracy of the reference state, `outcomes` compares it with ours, image by image. `reach` is the
+    `request` is the last one that could be answered; `plan`, `cost` and `share` (of its cost) belong to it, and
+    `recovery` is what was done to the weights that are shown: at rest a refit is one layer after layer, and while
+    refits are being prepared (`preparing` says how far) it is less than was asked for. `given` is what the choices of
+    *After cutting* give, by code (`Given`). `custom`: widths were set by hand and Keep only says what they come to.
+    `estimate` may belong to an earlier state: then `current` is False; `estimate_label` and `estimate_share` say which.
+    `reference` is the accuracy of the reference state, `outcomes` compares it with ours, image by image. `reach` is the
     smallest and the largest share that *Keep* can reach, `error` empty while nothing is wrong. `search` is the
     search over widths that was begun last (None: none, or it was dropped), told about three times a second;
     `recorded` the run that ships for this network, once it was asked for.
@@ -30,6 +32,7 @@ class SessionState(HasTraits):
     request = Instance(Request)
     plan = Instance(Plan)
     cost = Instance(Cost)
+    recovery = Instance(Recovery, ())
     share = Float(1.0)
     custom = Bool(False)
     scores = Instance(Scores, allow_none=True)
@@ -63,6 +66,8 @@ class SessionState(HasTraits):
     sensitivity = Dict(None, allow_none=True)
     bands = Tuple()
     sweeping = Unicode()
+    preparing = Instance(Message, allow_none=True)
+    given = Dict()
     latency = Tuple()
     stage = Instance(Message)
     status = Instance(Message)

@@ -9,6 +9,7 @@ from explorer.errors import BadInput, require_name
 from explorer.evaluate.sweeps import bands, sensitivity
 from explorer.evaluate.worker import LatestWins
 from explorer.records import SweepPoint
+from explorer.repair import Observed
 from explorer.values import ChannelGraph, Recovery, Scores
 from explorer.zoo import Network
 
@@ -22,6 +23,7 @@ class _Job:
     scores: Scores
     cost: str
     recovery: Recovery
+    observed: Observed | None
 
 
 class SweepDesk:
@@ -49,8 +51,10 @@ class SweepDesk:
         self._found: Found = ()
         self._worker: LatestWins[_Job, Found] = LatestWins(self._work, self._publish, self._failed)
 
-    def start(self, kind: str, scores: Scores, cost: str, recovery: Recovery) -> None:
-        """Begin a sweep of a kind of SWEEPS; see `evaluate.sweeps` for what `cost` and `recovery` do in it.
+    def start(
+        self, kind: str, scores: Scores, cost: str, recovery: Recovery, observed: Observed | None = None
+    ) -> None:
+        """Begin a sweep of a kind of SWEEPS; see `evaluate.sweeps` for what all but the first do in it.
 
         Raises UnknownName for another kind, BadInput for a network without images, ExplorerError after `close`.
         """
@@ -59,7 +63,7 @@ class SweepDesk:
             raise BadInput("A sweep compares answers to images: load the network with data.")
         with self._lock:
             self.stop()
-            job = _Job(kind, scores, cost, recovery)
+            job = _Job(kind, scores, cost, recovery, observed)
             self._worker.submit(job)
             self._job, self._found = job, {} if kind == "sensitivity" else ()
             self._tell(kind, self._found, True)
@@ -96,13 +100,19 @@ class SweepDesk:
         assert network.data is not None
         if job.kind == "sensitivity":
             lost: dict[str, float] = {}
-            for group, points in sensitivity(network, graph, network.data, job.scores, check=between):
+            for group, points in sensitivity(
+                *(network, graph, network.data, job.scores, job.recovery),
+                check=between,
+                observed=job.observed,
+            ):
                 lost = {**lost, group: points}
                 publish(lost)
         else:
             seen: tuple[SweepPoint, ...] = ()
             for point in bands(
-                network, graph, network.data, job.scores, job.cost, job.recovery, check=between
+                *(network, graph, network.data, job.scores, job.cost, job.recovery),
+                check=between,
+                observed=job.observed,
             ):
                 seen = (*seen, point)
                 publish(seen)

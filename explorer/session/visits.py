@@ -27,6 +27,12 @@ class Visits:
             self._visits.append(Visit(number, self.at, request, plan, recovery, cost, estimate))
         self.at = number
 
+    def settle(self, before: str, recovery: Recovery, estimate: Estimate) -> None:
+        """The visit of the state `before` is one after another recovery from now on, of the same request."""
+        if (number := self._numbers.get(before)) is not None:
+            self._numbers[estimate.state_key] = number
+            self._visits[number] = replace(self._visits[number], recovery=recovery, estimate=estimate)
+
     def arrive(self, state_key: str) -> Visit | None:
         """We are back at a state; None if it was never seen to the end."""
         if (number := self._numbers.get(state_key)) is None:

@@ -1,10 +1,11 @@
 """What the session says of itself, as messages: the words are in `explorer.strings`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from explorer.errors import ExplorerError
 from explorer.graph.checks import removable
+from explorer.repair import Refitted
 from explorer.strings import Message
 from explorer.values import ChannelGraph, Plan, Recovery
 from explorer.zoo import Network
@@ -34,15 +35,6 @@ SEARCHES = {
         *("dynamic_resumed", "dynamic_anew", "dynamic_not_kept", "dynamic_stopped_not_kept"),
     ),
 }
-
-
-def recovered(recovery: Recovery, cut: bool) -> Message:
-    """What was done to the weights, for beside an accuracy."""
-    if recovery.epochs:
-        return Message.of("label_trained", epochs=recovery.epochs)
-    if recovery.bn:
-        return Message("label_bn")
-    return Message("label_none" if cut else "label_nothing_cut")
 
 
 def plan(graph: ChannelGraph, now: Plan, has_images: bool) -> Message:
@@ -90,13 +82,25 @@ def widths_set(before: Plan, now: Plan, widths: Mapping[str, int], locked: Colle
     )
 
 
-def not_available(network: Network, asked: Recovery, possible: Recovery) -> Message | None:
-    """Why another recovery than the one asked for is done; None if it is the same."""
+def not_available(
+    network: Network, asked: Recovery, possible: Recovery, no_refits: str = ""
+) -> Message | None:
+    """Why another recovery than the one asked for is done; None if it is the same. `no_refits`: why there are none."""
     if asked == possible or network.data is None:
         return None
     if network.data.train is None:
         return Message.of("status_no_train", data=network.data.name)
+    if asked.repair != possible.repair:
+        return Message.of("status_no_refit", why=no_refits.rstrip("."))
     return Message.of("status_no_bn", network=type(network.model).__name__)
+
+
+def unrepaired(layers: Sequence[Refitted]) -> Message | None:
+    """Which layers keep their weights, and why the first of them does."""
+    if not layers:
+        return None
+    key = "status_unrepaired" if len(layers) == 1 else "status_unrepaired_many"
+    return Message.of(key, count=len(layers), name=layers[0].layer, why=layers[0].reason)
 
 
 def joined(*messages: Message | None) -> Message:

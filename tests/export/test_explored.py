@@ -60,7 +60,7 @@ def session(cut):
         pruned=lambda: model,
     )
     session.now = lambda: Moment(
-        session.request, session.plan, session.cost, session.estimate, session.latency
+        session.request, session.plan, BN, session.cost, session.estimate, session.latency
     )
     return session
 

@@ -109,7 +109,7 @@ def test_the_widths_file(cut, tmp_path):
         "correct": 60,
         "seen": 200,
     }
-    assert found["recovery"] == {"bn": False, "epochs": 0, "label": "no recovery"}
+    assert found["recovery"] == {"bn": False, "epochs": 0, "repair": "none", "label": "no recovery"}
     assert found["proof"]["conclusive"] is True
     assert set(found["definitions"]) >= {"macs", "params", "file_bytes", "peak_bytes", "accuracy", "latency"}
     assert '"layers": ["stem", "stage1.0.conv2"' in text  # lists on one line

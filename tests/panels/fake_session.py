@@ -10,7 +10,7 @@ import numpy as np
 from traitlets import Any, Bool, HasTraits, Unicode
 
 from explorer.errors import BadInput
-from explorer.records import Moment, Outcomes
+from explorer.records import Moment, Outcomes, recovered
 from explorer.session import in_words
 from explorer.strings import Message
 from explorer.values import (
@@ -138,6 +138,9 @@ class FakeSession(HasTraits):
     error = Unicode()
     reach = Any((0.0, 1.0))
     share = Any(1.0)
+    recovery = Any(Recovery())
+    given = Any({})
+    preparing = Any(None, allow_none=True)
     custom = Bool(False)
     latency = Any(())
     can_undo = Bool(False)
@@ -174,6 +177,8 @@ class FakeSession(HasTraits):
         )
         self.graph = make_graph(specs)
         self.dense_cost = Cost(41_234_000, 272_474, 401_408, 1_108_432, (), ())
+        codes = ("none", "bn", "merge+bn", "refit+bn") if data and train else ("none", "merge")
+        self.offered = tuple(map(Recovery.parse, codes))
         request = Request(recovery=Recovery(bn=data and train))
         dense = full_plan(self.graph)
         super().__init__(
@@ -207,6 +212,7 @@ class FakeSession(HasTraits):
             raise BadInput(f"keep is {keep!r}; expected {self.reach[0]} to 1.")
         self.error = ""
         self.request = replace(self.request, **changes)
+        self.recovery = self.request.recovery
         self._answer()
 
     def move_keep(self, share: float) -> None:
@@ -276,7 +282,7 @@ class FakeSession(HasTraits):
         self.closed = True
 
     def now(self) -> Moment:
-        return Moment(self.request, self.plan, self.cost, self.estimate, self.latency)
+        return Moment(self.request, self.plan, self.request.recovery, self.cost, self.estimate, self.latency)
 
     def pruned(self) -> object:
         return SimpleNamespace(plan=self.plan)
@@ -297,7 +303,7 @@ class FakeSession(HasTraits):
         if self.network.data is not None:
             seen = 2000 if keep == 1 else 640
             self.estimate = Estimate(self.plan.key, round(seen * (0.926 - 0.2 * (1 - keep))), seen, 2000)
-            self.estimate_label = Message(f"label_{self.request.recovery.code}")
+            self.estimate_label = recovered(self.request.recovery)
 
 
 def propose_from_two_threads(session: FakeSession) -> None:

@@ -2,7 +2,8 @@ import pytest
 
 from explorer.figures.palette import DARK, LIGHT
 from explorer.panels.style import scale_class, stylesheet
-from explorer.panels.words import amount_of, duration, part_of, percent, recovered, tag, time_of
+from explorer.panels.words import amount_of, duration, part_of, percent, tag, time_of
+from explorer.records import recovered
 from explorer.strings import Strings
 from explorer.values import Recovery
 
@@ -47,10 +48,11 @@ def test_texts_are_safe_in_html():
 
 
 def test_a_recovery_is_named_as_beside_an_accuracy():
-    strings = Strings("en")
-    assert recovered(strings, Recovery()) == "no recovery"
-    assert recovered(strings, Recovery(bn=True)) == "re-estimated BN"
-    assert recovered(strings, Recovery(bn=True, epochs=3)) == "trained, epochs: 3"
+    codes = "none", "bn", "3", "merge", "refit+bn", "refit_sequential", "refit+3"
+    assert [STRINGS.say(recovered(Recovery.parse(code))) for code in codes] == [
+        *("no recovery", "re-estimated BN", "trained, epochs: 3", "merged filters", "refit, re-estimated BN"),
+        *("refit layer after layer", "refit, trained, epochs: 3"),
+    ]
 
 
 def test_the_stylesheet_has_both_themes_and_the_scale():

@@ -23,8 +23,8 @@ def images(count: int = 40, channels: int = 3) -> Images:
 def least_error(weight: Tensor, covariance: Tensor, gone: list[int], taps: int) -> float:
     """E|W x - V x_S|^2 of the best V, as a share of E|W x|^2, from the normal equations of the kept columns."""
     lost = torch.zeros(covariance.shape[0], dtype=torch.bool)
-    for unit in gone:
-        lost[unit * taps : (unit + 1) * taps] = True
+    for each in gone:
+        lost[each * taps : (each + 1) * taps] = True
     damped = covariance + RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance))
     w, kept = weight[:, lost], ~lost
     inner = damped[lost][:, lost] - damped[lost][:, kept] @ torch.linalg.solve(

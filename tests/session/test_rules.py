@@ -1,16 +1,16 @@
 """The rules of interaction: what a drag, Keep, a new ranking, undo and a training do to the rest."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 import explorer
 from explorer.errors import BadInput
+from explorer.records import recovered
 from explorer.session import Session
-from explorer.strings import Message
 from explorer.values import Recovery, Request
 from tests.session.conftest import WAIT
+
+REFIT = Recovery.parse("refit+bn")  # what a session with training images begins with
 
 
 def others(session: Session, *pinned: str) -> dict[str, int]:
@@ -179,7 +179,7 @@ def test_undo_and_redo_go_back_over_drags_pins_and_rankings(session):
     assert (session.request.criterion, session.plan) == ("taylor", dragged)
     session.undo()
     assert session.plan.widths["2.first"] == 12
-    assert session.request == Request()
+    assert session.request == Request(recovery=REFIT)
     assert not session.can_undo
     session.redo()
     assert session.plan == dragged
@@ -203,7 +203,7 @@ def test_the_explorer_stays_live_while_it_trains_and_a_late_result_waits(session
     session.propose(keep=0.5)
     assert session._worker.idle(WAIT)
     assert session.current
-    assert session.estimate_label == Message("label_bn")
+    assert session.estimate_label == recovered(REFIT)
     assert not session.training.ready
     slow_training.set()
     assert session._desk.idle(WAIT)
@@ -212,7 +212,7 @@ def test_the_explorer_stays_live_while_it_trains_and_a_late_result_waits(session
     session.use_trained()
     assert session.wait(WAIT)
     assert session.plan == trained_plan
-    assert session.request.recovery == Recovery(bn=True, epochs=1)
+    assert session.request.recovery == Recovery.parse("refit+1")
     assert session.training is None
     session.undo()
     assert session.request.keep == 0.5
@@ -222,9 +222,9 @@ def test_a_result_is_shown_at_once_where_nothing_has_moved_and_is_one_entry(sess
     session.propose(keep=0.6)
     session.train(1)
     assert session.wait(WAIT)
-    assert session.request == replace(Request(keep=0.6), recovery=Recovery(bn=True, epochs=1))
+    assert session.request == Request(keep=0.6, recovery=Recovery.parse("refit+1"))
     session.undo()
-    assert session.request == Request(keep=0.6)
+    assert session.request == Request(keep=0.6, recovery=REFIT)
 
 
 def test_a_new_cut_of_a_trained_network_is_not_called_trained(session):
@@ -232,7 +232,7 @@ def test_a_new_cut_of_a_trained_network_is_not_called_trained(session):
     session.train(1)
     assert session.wait(WAIT)
     session.propose(keep=0.5)
-    assert session.request.recovery == Recovery(bn=True)
+    assert session.request.recovery == REFIT
     assert session.training is None
 
 
@@ -243,7 +243,7 @@ def test_a_training_can_be_stopped(session, slow_training):
     slow_training.set()
     assert session.wait(WAIT)
     assert session.training is None
-    assert session.request.recovery == Recovery(bn=True)
+    assert session.request.recovery == REFIT
 
 
 @pytest.mark.parametrize("epochs", [0, -1, 1.5, "many"])

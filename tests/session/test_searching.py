@@ -382,6 +382,6 @@ def test_no_training_begins_while_a_search_runs(session, road):
     session.restore(number)
     assert session.training is None
     assert "search_untrained" in str(session._said)
-    assert session.request.recovery == Recovery(bn=True)
+    assert session.request.recovery == Recovery.parse("refit+bn")
     road.let()
     assert session.wait(WAIT)

@@ -50,7 +50,7 @@ def test_sensitivity_is_told_group_by_group_and_ends(listener):
     listener.desk.start("sensitivity", listener.scores, "macs", Recovery())
     assert listener.desk.idle(LONG)
     network, graph = listener.network, listener.graph
-    expected = dict(sensitivity(network, graph, network.data, listener.scores))
+    expected = dict(sensitivity(network, graph, network.data, listener.scores, Recovery()))
     assert [len(found) for _kind, found, _running in listener.told] == [0, 1, 2, 2]
     assert [running for _kind, _found, running in listener.told] == [True, True, True, False]
     assert listener.told[-1] == ("sensitivity", expected, False)

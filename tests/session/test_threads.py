@@ -166,7 +166,7 @@ def test_a_trained_network_that_is_forgotten_is_trained_again_beside_the_explore
     session.restore(number)
     assert session.training is not None
     assert session.wait(WAIT)
-    assert session.request.recovery == Recovery(bn=True, epochs=1)
+    assert session.request.recovery == Recovery.parse("refit+1")
 
 
 def test_outcomes_of_two_visits_are_of_the_same_images(session):
