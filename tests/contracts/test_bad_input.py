@@ -122,7 +122,7 @@ def test_widths_are_checked() -> None:
 
 @pytest.mark.parametrize("text", ["", "BN", "0", "-1", "1.5", "²", "bn+1", 1, None, ["bn"]])
 def test_a_recovery_that_is_not_known_is_refused(text: object) -> None:
-    with pytest.raises(explorer.BadInput, match="none, bn, or a number of epochs"):
+    with pytest.raises(explorer.BadInput, match="Use none, bn, a number of epochs"):
         Recovery.parse(text)  # type: ignore[arg-type]
 
 
