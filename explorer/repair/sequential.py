@@ -178,7 +178,10 @@ def refit_sequential(
         if observed.readers[name].layer not in stays and calls[name] == 1
     }
     used = images.mixed(count)
-    inputs = used.inputs(slice(0, fitting(model, used.inputs(slice(0, 1)), len(used))))
+    many = max(
+        1, fitting(model, used.inputs(slice(0, 1)), 2 * len(used)) // 2
+    )  # beside what the targets take
+    inputs = used.inputs(slice(0, many))
     targets = _Targets(model, graph, wanted, observed.readers, inputs)
     refitting = _Refitting(shrunk, graph, observed, targets, moved, check)
     try:
