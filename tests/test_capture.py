@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import explorer
+from explorer.capture import run
 from explorer.data.images import Images, identity
 from explorer.errors import ExplorerError
 from explorer.observe import channels, maps
@@ -173,3 +174,21 @@ def test_calls_that_are_not_met_are_named() -> None:
             channels.maps(model, graph, layer, 0, INPUTS)
     with pytest.raises(ExplorerError, match=words):
         maps.compare(model, model, graph, full_plan(graph), 1, INPUTS[:2], INPUTS)
+
+
+def test_what_a_call_is_given_and_answers_is_told() -> None:
+    model = small(by_keyword)
+    graph = explorer.trace(model, IMAGE)
+    given, answers = dict[int, Any](), dict[int, Tensor]()
+    with torch.no_grad():
+        run(model, graph, INPUTS, lambda _, x: x, answers.__setitem__, given.__setitem__)
+        first = model.a(INPUTS)
+    names = [layer.name for layer in graph.layers]
+    assert names == ["a", "b", "f"]
+    assert [each.get("padding", 0) for each in given.values()] == [1, 1, 0]
+    assert all(
+        each["bias"] is model.get_parameter(f"{name}.bias")
+        for name, each in zip(names, given.values(), strict=True)
+    )
+    assert not any({"input", "weight"} & set(each) for each in given.values())
+    assert torch.equal(answers[0], first)

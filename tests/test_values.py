@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explorer.errors import BadInput
 from explorer.values import (
     Estimate,
     Plan,
@@ -96,20 +97,44 @@ def test_an_estimate_reads_as_a_sentence_and_stays_a_value() -> None:
     assert {estimate, dataclasses.replace(estimate)} == {estimate}
 
 
-@pytest.mark.parametrize("text", ["none", "bn", "1", "12"])
+RECOVERIES = {
+    "none": "no recovery", "bn": "re-estimated BN", "1": "trained 1 epoch", "12": "trained 12 epochs",
+    "merge": "merged neurons", "merge+bn": "merged neurons, re-estimated BN", "refit": "refit by least squares",
+    "refit+3": "refit by least squares, trained 3 epochs",
+    "refit_sequential+bn": "refit layer after layer, re-estimated BN",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", RECOVERIES)
 def test_a_recovery_is_written_as_it_is_read(text: str) -> None:
     assert Recovery.parse(text).code == text
 
 
+@pytest.mark.parametrize(
+    "text", ["", "+", "refit+", "+bn", "bn+refit", "none+bn", "refit+0", "refit+merge", "heal", "-1", 3, None]
+)
+def test_other_recoveries_are_refused_in_words(text: object) -> None:
+    with pytest.raises(BadInput, match=r"is not known\. Use none, bn, a number of epochs"):
+        Recovery.parse(text)  # type: ignore[arg-type]
+
+
 def test_labels_of_recoveries() -> None:
-    labels = [Recovery.parse(text).label for text in ("none", "bn", "1", "2")]
-    assert labels == ["no recovery", "re-estimated BN", "trained 1 epoch", "trained 2 epochs"]
+    assert {text: Recovery.parse(text).label for text in RECOVERIES} == RECOVERIES
 
 
 def test_states_that_differ_have_different_keys() -> None:
     states = [
         State("w", "p", recovery, seed)
-        for recovery in (Recovery(), Recovery(bn=True), Recovery(epochs=1), Recovery(bn=True, epochs=1))
+        for recovery in (
+            Recovery(),
+            Recovery(bn=True),
+            Recovery(epochs=1),
+            Recovery(bn=True, epochs=1),
+            Recovery(repair="merge"),
+            Recovery(repair="refit"),
+            Recovery(repair="refit_sequential"),
+            Recovery(bn=True, repair="refit"),
+        )
         for seed in (0, 1)
     ]
     assert len({state.key for state in states}) == len(states)

@@ -170,27 +170,27 @@ def recover(
     """
     source = as_module(model)
     require_name("repair", repair, REPAIRS)
-    if repair != "none":
-        if graph is None or plan is None:
-            raise BadInput(
-                f"repair={repair!r} compares the cut network with the whole one: pass the network before the cut as "
-                "model, and graph= and plan=, or repair it first by explorer.repair(model, graph, plan, how)."
-            )
-        with torch.inference_mode(False):
-            images = None if repair == "merge" else _training_images(data)
-            source = repaired(source, graph, plan, repair, images)
-    with torch.inference_mode(False):  # else the copy's weights could never be trained
-        recovered = deep_copy(source)
-        recovered.eval()
-    if not bn and not epochs:
-        return recovered
-    images = _training_images(data)
 
     def check() -> None:
         if stop is not None and stop():
             raise Interrupted("Recovery was stopped; the network stays as it was.")
 
     try:
+        with torch.inference_mode(False):  # else the copy's weights could never be trained
+            if repair == "none":
+                recovered = deep_copy(source)
+                recovered.eval()
+            elif graph is None or plan is None:
+                raise BadInput(
+                    f"repair={repair!r} compares the cut network with the whole one: pass the network before the cut "
+                    "as model, and graph= and plan=, or repair it first by explorer.repair(model, graph, plan, how)."
+                )
+            else:
+                seen = None if repair == "merge" else _training_images(data)
+                recovered = repaired(source, graph, plan, repair, seen, check)
+        if not bn and not epochs:
+            return recovered
+        images = _training_images(data)
         with torch.inference_mode(False):
             if bn:
                 reestimate_bn(recovered, images, check=check)

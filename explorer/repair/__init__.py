@@ -16,7 +16,12 @@ __all__ = ["Observed", "Refitted", "apply", "gather", "repair"]
 
 
 def repair(
-    model: nn.Module, graph: ChannelGraph, plan: Plan, how: Repair, images: DataSource | None = None
+    model: nn.Module,
+    graph: ChannelGraph,
+    plan: Plan,
+    how: Repair,
+    images: DataSource | None = None,
+    check: Check = nothing,
 ) -> nn.Module:
     """The network of a plan, shrunk and repaired, in eval mode: a copy, as `shrink` returns.
 
@@ -24,8 +29,9 @@ def repair(
     images (Kim et al. 2020); "refit" fits every layer that lost inputs by least squares to what it answered before,
     "refit_sequential" one layer after the other to the dense network's answers (He et al. 2017). `images` are training
     images, without labels if need be: anything that `recover` takes, or a tensor (N, C, H, W) of inputs as the network
-    is given them. Layers that cannot be repaired stay as they were cut. Raises what shrink raises, UnknownName for
-    another repair, and BadInput for refits without images.
+    is given them. Layers that cannot be repaired stay as they were cut. `check` is called between pieces of work and
+    may raise. Raises what shrink raises, UnknownName for another repair, and BadInput for refits without images, and
+    images that the network cannot take.
     """
     require_name("repair", how, REPAIRS)
     refits = how.startswith("refit")
@@ -38,8 +44,8 @@ def repair(
     shrunk = shrink(model, graph, plan)
     dense = deep_copy(model)
     dense.eval()
-    observed = gather(dense, graph, used) if used else None
-    apply(dense, shrunk, graph, plan, how, observed, used)
+    observed = gather(dense, graph, used, check=check) if used else None
+    apply(dense, shrunk, graph, plan, how, observed, used, check)
     return shrunk
 
 

@@ -15,7 +15,7 @@ from explorer.graph.copies import deep_copy
 from explorer.repair.readers import OtherUses
 from explorer.values import ChannelGraph
 
-IMAGES = 4
+IMAGES = 2
 SCALE = 64.0  # a power of two, exact in floating point, which ReLU6 and the like show
 
 

@@ -19,12 +19,13 @@ from explorer.repair.readers import OtherUses, Reader, as_convolution, find_read
 from explorer.values import ChannelGraph
 
 IMAGES = 400
-BATCH = 32
+BATCH = 32  # as many images, or a quarter of what usual batches may take of memory
+WIDE = 1024  # wider covariances are held in float32: its rounding is far below the ridge. All are solved in float64
 FEWEST_ROWS = 4096  # patches of a layer, and
 ROWS_PER_UNKNOWN = (
     8  # as many for each weight of an output; four times as many change nothing that is measured
 )
-BUDGET = 512 * 1024**2  # bytes that all covariances together may take
+BUDGET = 256 * 1024**2  # bytes that all covariances together may take
 AT_ONCE = 2**22  # numbers of patches that are held at once
 Check = Callable[[], object]
 Progress = Callable[[int, int], object]
@@ -36,8 +37,9 @@ def nothing(*_given: object) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Mean (groups, d) and centred covariance (groups, d, d) of a layer's patches, float64; d = inputs * taps, or,
-    `by_place`, only its inputs: wide layers are known by what their channels have in common at one place.
+    """Mean (groups, d) and centred covariance (groups, d, d) of a layer's patches, float64, or float32 of wide layers;
+    d = inputs * taps, or, `by_place`, only its inputs: the widest layers are known by what their channels have in
+    common at one place.
     """
 
     mean: Tensor
@@ -83,6 +85,7 @@ class _Gathering:
         self._given: Mapping[str, Any] = {}
         self._generators = {name: torch.Generator().manual_seed(seed) for seed, name in enumerate(readers)}
         self.biases: dict[str, set[int]] = defaultdict(set)
+        self._origins: dict[str, Tensor] = {}
         self._sums: dict[str, Tensor] = {}
         self._products: dict[str, Tensor] = {}
         self.rows: dict[str, int] = defaultdict(int)
@@ -107,11 +110,13 @@ class _Gathering:
         count = min(every, math.ceil(rows_wanted(width) / self._images))
         for part in inputs.split(max(1, AT_ONCE // max(1, count * width * reader.groups))):
             places = Places.drawn(len(part), every, count, self._generators[name])
-            found = patches(part, weight, given, transposed, places).double()
+            found = patches(part, weight, given, transposed, places).to(_precision(width))
             rows = found.reshape(-1, reader.groups, width).transpose(0, 1)
             if name not in self._sums:
+                self._origins[name] = rows[:, :1].clone()  # far from 0, squares would leave few digits
                 self._sums[name] = rows.new_zeros(reader.groups, width)
                 self._products[name] = rows.new_zeros(reader.groups, width, width)
+            rows = rows - self._origins[name]
             self._sums[name] += rows.sum(1)
             self._products[name].baddbmm_(rows.transpose(1, 2), rows)
             self.rows[name] += rows.shape[1]
@@ -121,18 +126,28 @@ class _Gathering:
         mean = self._sums[name] / count
         covariance = self._products.pop(name).div_(count)
         covariance.baddbmm_(mean[:, :, None], mean[:, None, :], alpha=-1)
-        return Moments(mean, covariance, count, name in self._by_place)
+        mean += self._origins[name][:, 0]
+        return Moments(mean.double(), covariance, count, name in self._by_place)
+
+
+def _precision(width: int) -> torch.dtype:
+    return torch.float32 if width > WIDE else torch.float64
 
 
 def _too_wide(readers: Mapping[str, Reader], budget: float) -> set[str]:
     """The widest layers, until the covariances of the others fit the budget (bytes) beside theirs by place."""
-    needs = {name: 8.0 * each.groups * (each.inputs * each.taps) ** 2 for name, each in readers.items()}
+
+    def need(reader: Reader, taps: int) -> float:
+        width = reader.inputs * taps
+        return float(reader.groups * width**2 * _precision(width).itemsize)
+
+    needs = {name: need(each, each.taps) for name, each in readers.items()}
     found: set[str] = set()
     for name in sorted(needs, key=needs.__getitem__, reverse=True):
         if sum(needs.values()) <= budget:
             break
         if readers[name].taps > 1:
-            needs[name] /= readers[name].taps ** 2
+            needs[name] = need(readers[name], 1)
             found.add(name)
     return found
 
@@ -148,7 +163,7 @@ def gather(
 ) -> Observed:
     """Moments of what every reader of prunable channels is given, over `count` mixed images; no labels are needed.
 
-    The model is in eval mode. `budget` are bytes (None: 512 MiB, or a quarter of the memory that is left): the
+    The model is in eval mode. `budget` are bytes (None: 256 MiB, or a quarter of the memory that is left): the
     widest layers are known by place only. `check` is called before every batch and may raise; `progress` gets
     (images done, images). Raises BadInput where the model cannot take the images.
     """
@@ -158,7 +173,7 @@ def gather(
     budget = min(BUDGET, available() / 4) if budget is None else budget
     gathering = _Gathering(model, graph, fit, len(used), _too_wide(fit, budget))
     others = OtherUses(model)
-    batch = fitting(model, used.inputs(slice(0, 1)), BATCH)
+    batch = max(1, fitting(model, used.inputs(slice(0, 1)), 4 * BATCH) // 4)
     done = 0
     with torch.no_grad(), others:
         for rows in split_evenly(torch.arange(len(used)), batch):

@@ -129,7 +129,11 @@ def _refit_one(
     kept = cut.columns(1 if moments.by_place else reader.taps)
     matrices, constants, errors = [], [], []
     for group in range(reader.groups):
-        rows, mean, known = whole[group][outputs[group]], moments.mean[group], moments.covariance[group]
+        rows, mean, known = (
+            whole[group][outputs[group]],
+            moments.mean[group],
+            moments.covariance[group].double(),
+        )
         if not len(rows):
             continue
         if not sink.exists:  # a constant has nowhere to go: the raw second moment

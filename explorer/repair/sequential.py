@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from explorer.capture import run
 from explorer.data import Images
 from explorer.data.batches import fitting
+from explorer.errors import BadInput
 from explorer.repair.branches import Branch, Branches
 from explorer.repair.moments import AT_ONCE, IMAGES, Check, Observed, nothing, rows_wanted
 from explorer.repair.patches import Places, as_matrix, output_sides, patches
@@ -93,10 +94,18 @@ class _Refitting:
         check: Check,
     ) -> None:
         self._shrunk, self._graph, self._readers, self._targets = shrunk, graph, observed.readers, targets
-        self._moved, self._check = moved, check
+        self._moved, self._checked = moved, check
+        self.stopped: Exception | None = None
         self._added = {name for _, name in targets.sums}
         self._waiting: dict[str, tuple[Tensor, int, Given]] = {}
         self.given: dict[int, Given] = {}
+
+    def _check(self) -> None:
+        try:
+            self._checked()
+        except Exception as error:
+            self.stopped = error
+            raise
 
     def observe(self, place: int, x: Tensor) -> Tensor:
         if (name := self._targets.layers.get(place)) is not None:
@@ -169,11 +178,19 @@ def refit_sequential(
         if observed.readers[name].layer not in stays and calls[name] == 1
     }
     used = images.mixed(count)
-    inputs = used.inputs(slice(0, fitting(model, used.inputs(slice(0, 1)), len(used))))
+    many = max(
+        1, fitting(model, used.inputs(slice(0, 1)), 2 * len(used)) // 2
+    )  # beside what the targets take
+    inputs = used.inputs(slice(0, many))
     targets = _Targets(model, graph, wanted, observed.readers, inputs)
     refitting = _Refitting(shrunk, graph, observed, targets, moved, check)
-    with torch.no_grad(), Branches(shrunk, wanted, refitting.at_sum):
-        run(shrunk, graph, inputs, refitting.observe, called=refitting.given.__setitem__)
+    try:
+        with torch.no_grad(), Branches(shrunk, wanted, refitting.at_sum):
+            run(shrunk, graph, inputs, refitting.observe, called=refitting.given.__setitem__)
+    except BadInput:
+        if refitting.stopped is not None:  # which is no fault of the images
+            raise refitting.stopped from None
+        raise
     return found
 
 
