@@ -687,7 +687,7 @@ TABLE = {
     "images_maps_help": "The layer's own output before batch norm, on this image. Blue is above zero, orange below, in "
     "one range for each pair. Strongest in the dense network first",
     "images_maps_error": "error {percent} %",
-    "images_maps_error_help": "Squared difference of the kept maps from the dense network's, as a share of their square",
+    "images_maps_error_help": "Squared difference of the kept maps from the dense ones, as a share of their square",
     "images_maps_gone": "Removed of these: {channels}.",
     "images_maps_none_gone": "none",
     "images_mean": "mean",
