@@ -45,14 +45,13 @@ def by_width(
     """
     fixed = (unit < 0).nonzero()[:, 0]
     inputs = torch.cat([fixed, (unit == order[:, None]).nonzero()[:, 1]])
-    step = (len(inputs) - len(fixed)) // len(order)
-    whole = float(((weight @ covariance) * weight).sum())
-    columns = (inputs[len(fixed) :, None] * taps + torch.arange(taps)).flatten()
+    columns = (inputs[:, None] * taps + torch.arange(taps)).flatten()
     own, shared = weight[:, columns], covariance.index_select(0, columns).index_select(1, columns)
-    behind = own @ shared.tril(-1)  # what those behind a column share with it
-    losses = (own * (2 * behind + own * shared.diagonal())).sum(0).reshape(len(order), -1).sum(1)
-    cut = torch.cat([losses.flip(0).cumsum(0).flip(0), losses.new_zeros(1)])
-    least = whole * errors_by_width(weight, covariance, inputs, taps)[len(fixed) :: step]
+    losses = (own * (2 * own @ shared.tril(-1) + own * shared.diagonal())).sum(0)  # with what is behind each
+    whole = float(losses.sum())
+    first, step = len(fixed) * taps, (len(inputs) - len(fixed)) // len(order)
+    cut = torch.cat([losses.flip(0).cumsum(0).flip(0), losses.new_zeros(1)])[first :: step * taps]
+    least = whole * errors_by_width(own, shared, torch.arange(len(inputs)), taps)[len(fixed) :: step]
     unknowns = (len(fixed) + step * torch.arange(len(order) + 1)) * taps
     return cut, torch.where(unknowns < rows, least, cut), whole
 
