@@ -341,6 +341,15 @@ class Recovery:
         )
 
     @property
+    def kind(self) -> str:
+        """The word for it where there is room for one: "none", "bn", "merge", "refit" or "trained"."""
+        if self.epochs:
+            return "trained"
+        if self.repair != "none":
+            return "merge" if self.repair == "merge" else "refit"
+        return "bn" if self.bn else "none"
+
+    @property
     def label(self) -> str:
         """For people, beside every accuracy."""
         then = "re-estimated BN" if self.bn else ""

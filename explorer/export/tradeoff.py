@@ -6,20 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from explorer.export.drawing import COLOURS, line, picture, text, titled
 from explorer.export.table import counted
 from explorer.records import Visit
-from explorer.values import Cost, Recovery
+from explorer.values import Cost
 
 WIDTH, HEIGHT = 800, 412
 LEFT, RIGHT, TOP, BOTTOM = 44, 776, 40, 318
 REACH = 12  # pixels from a point to the middle of its number
 CLEAR = 13  # pixels that two numbers stay apart
 TICKS = 6
+POLYGONS = {"merge": ((-6, 5), (6, 5), (0, -6)), "refit": ((-6.5, 0), (0, -6.5), (6.5, 0), (0, 6.5))}
 
 
 def svg(visits: Sequence[Visit], dense: Cost, at: int | None = None) -> str:
     """The picture as SVG text. Points have the visits' numbers; number `at` is ringed.
 
-    What was done after cutting shows in the form: a ring for nothing, a disc for re-estimated BN, a square
-    for training. Thin lines lead from each state to those that came from it.
+    What was done after cutting shows in the form: a ring for nothing, a disc for re-estimated BN, a triangle
+    for a merge, a diamond for a refit, a square for training. Thin lines lead from each state to those that came
+    from it.
     """
     low, high, step = scale_of(
         min(visit.estimate.low for visit in visits), max(visit.estimate.high for visit in visits)
@@ -34,7 +36,7 @@ def svg(visits: Sequence[Visit], dense: Cost, at: int | None = None) -> str:
         ),
         *(_point(visit, dense, places[visit.number], low, high, visit.number == at) for visit in visits),
         *_numbers(places),
-        *_legend({_form(visit.recovery) for visit in visits}),
+        *_legend({visit.recovery.kind for visit in visits}),
     ]
     title = f"{counted(visits[0].estimate).capitalize()} over MACs of the visited states"
     return picture(WIDTH, HEIGHT, title, "; ".join(described(visit, dense) for visit in visits), body)
@@ -89,14 +91,13 @@ def _axes(what: str, low: float, high: float, step: float) -> Iterator[str]:
     yield text(RIGHT, BOTTOM + 40, "MACs, % of the dense network", "soft", "end")
 
 
-def _form(recovery: Recovery) -> str:
-    return "trained" if recovery.epochs else "bn" if recovery.bn else "none"
-
-
 def _mark(form: str, x: float, y: float) -> str:
     colour = COLOURS["kept"]
     if form == "trained":
         return f'<rect class="kept" x="{x - 5:.2f}" y="{y - 5:.2f}" width="10" height="10" fill="{colour}"/>'
+    if form in POLYGONS:
+        corners = " ".join(f"{x + dx:.2f},{y + dy:.2f}" for dx, dy in POLYGONS[form])
+        return f'<polygon class="kept" points="{corners}" fill="{colour}"/>'
     if form == "bn":
         return f'<circle class="kept" cx="{x:.2f}" cy="{y:.2f}" r="5.5" fill="{colour}"/>'
     return (
@@ -116,7 +117,7 @@ def _point(
             f'<circle class="ring" cx="{x:.2f}" cy="{y:.2f}" r="10" fill="none" '
             f'stroke="{COLOURS["chosen"]}" stroke-width="3"/>'
         )
-    return titled(described(visit, dense), *parts, _mark(_form(visit.recovery), x, y))
+    return titled(described(visit, dense), *parts, _mark(visit.recovery.kind, x, y))
 
 
 def _numbers(places: Mapping[int, tuple[float, float]]) -> Iterator[str]:
@@ -135,7 +136,13 @@ def _numbers(places: Mapping[int, tuple[float, float]]) -> Iterator[str]:
 def _legend(forms: set[str]) -> Iterator[str]:
     """What the forms mean, for those that occur."""
     x = 16.0
-    meanings = {"none": "nothing done after cutting", "bn": "re-estimated BN", "trained": "trained"}
+    meanings = {
+        "none": "nothing done after cutting",
+        "bn": "re-estimated BN",
+        "merge": "merged",
+        "refit": "refit",
+        "trained": "trained",
+    }
     for form, meaning in meanings.items():
         if form in forms:
             yield _mark(form, x + 6, HEIGHT - 20)

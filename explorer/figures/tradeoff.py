@@ -26,13 +26,13 @@ from explorer.figures.trade_axes import (
 )
 from explorer.figures.trade_bands import Curve, curves
 from explorer.figures.view import Columns, View, canvas, empty, sources
-from explorer.records import SweepPoint, Visit
+from explorer.records import SweepPoint, Visit, recovered
 from explorer.strings import Strings
 from explorer.values import Cost, Estimate, Recovery
 
 REACH = 16.0  # pixels from a point that a tap may miss it by, at the narrowest
-_MARKERS = {"none": "circle", "bn": "circle", "trained": "square"}
-_SIGNS = {"none": "○", "bn": "●", "trained": "■"}
+_MARKERS = {"none": "circle", "bn": "circle", "merge": "triangle", "refit": "diamond", "trained": "square"}
+_SIGNS = {"none": "○", "bn": "●", "merge": "▲", "refit": "◆", "trained": "■"}
 _AROUND = ("right", "left", "above right", "below right", "above left", "below left", "above", "below")
 _ABOVE = ("above right", "above left", "above")  # at the foot, where the axis has its numbers
 _BESIDE_BAND = {"uniform": ("above left", "left", "above"), "random": ("below right", "right", "below")}
@@ -58,19 +58,16 @@ class Shown:
         return tuple(visit for visit in self.visits if share_of(visit, self.x, self.dense) is not None)
 
 
-def kind(visit: Visit) -> str:
-    """How the weights of a visit were recovered: "none", "bn" or "trained"."""
-    return "trained" if visit.recovery.epochs else visit.recovery.code
-
-
 def recovery_short(visit: Visit, strings: Strings) -> str:
     """The same in a word, as in the key of the chart; "" where nothing was cut."""
-    return "" if uncut(visit) else strings(f"tradeoff_key_{kind(visit)}")
+    return "" if uncut(visit) else strings(f"tradeoff_key_{visit.recovery.kind}")
 
 
 def recovery_words(visit: Visit, strings: Strings) -> str:
     """What was done to the weights of a visit, as people read it."""
-    key = "uncut" if uncut(visit) else kind(visit)
+    if visit.recovery.repair != "none":
+        return strings.say(recovered(visit.recovery))
+    key = "uncut" if uncut(visit) else visit.recovery.kind
     return strings(f"tradeoff_after_{key}", epochs=visit.recovery.epochs)
 
 
@@ -192,7 +189,7 @@ def _point(
     strings: Strings,
 ) -> None:
     estimate, below = visit.estimate, axes.below(visit.estimate.accuracy)
-    after = kind(visit)
+    after = visit.recovery.kind
     entry = {
         "x": spot[0],
         "y": spot[1],
@@ -279,12 +276,14 @@ def _band(tables: dict[str, Columns], band: Curve, labels: Labels) -> None:
 
 def _after(recovery: Recovery, strings: Strings) -> str:
     """What was done to the weights of plans that are compared with, in short."""
+    if recovery.repair != "none":
+        return strings.say(recovered(recovery))
     return strings("tradeoff_after_bn" if recovery.bn else "tradeoff_key_none")
 
 
 def _key(tables: dict[str, Columns], shown: Shown, labels: Labels, strings: Strings) -> None:
     """What the marks mean, at the top right, where they differ."""
-    kinds = {kind(visit) for visit in shown.placed if not uncut(visit)}
+    kinds = {visit.recovery.kind for visit in shown.placed if not uncut(visit)}
     if len(kinds) > 1:
         words = "   ".join(
             f"{sign} {strings(f'tradeoff_key_{k}')}" for k, sign in _SIGNS.items() if k in kinds

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AfterCutting(HBox):
-    """One button for each recovery that the session offers, by name; at their end `train`, which opens the training."""
+    """A button for each recovery that the session offers, by its kind; at the end `train`, which opens the training."""
 
     def __init__(self, session: "Session", strings: Strings, train: ToggleButton) -> None:
         self._session, self._strings, self.train = session, strings, train
@@ -25,7 +25,7 @@ class AfterCutting(HBox):
         self._no_images = data is None or data.train is None
         shown(train, not self._no_images)
         self._binding = binding = Binding(session)
-        self.choices = {name_of(recovery): recovery for recovery in session.offered}
+        self.choices = {recovery.kind: recovery for recovery in session.offered}
         self.buttons = {name: ToggleButton(description=strings(f"after_{name}")) for name in self.choices}
         self.numbers = {name: HTML().add_class("pe-gives") for name in self.choices}
         binding.render(self._render, "request", "given")
@@ -41,12 +41,9 @@ class AfterCutting(HBox):
 
     @property
     def value(self) -> str | None:
-        """The name of the choice that is made; None if it is another, such as training."""
-        asked = self._session.request.recovery
-        if asked.epochs:
-            return None
-        same = (name for name, each in self.choices.items() if _family(each) == _family(asked))
-        return next(same, None)
+        """The kind that is chosen; None if it is another, such as training."""
+        asked = self._session.request.recovery.kind
+        return asked if asked in self.choices else None
 
     def _choose(self, name: str, on: bool) -> None:
         if on:
@@ -79,16 +76,6 @@ class AfterCutting(HBox):
         elif not self._no_images:
             lines.append(strings("after_unknown"))
         return "\n".join(lines)
-
-
-def name_of(recovery: Recovery) -> str:
-    """A recovery without training, as its button is called: "none", "bn", "merge" or "refit"."""
-    return recovery.repair if recovery.repair != "none" else "bn" if recovery.bn else "none"
-
-
-def _family(recovery: Recovery) -> str:
-    """The button that stands for a recovery, however it is combined."""
-    return "refit" if recovery.repair.startswith("refit") else name_of(recovery)
 
 
 def _counted(estimate: Estimate) -> dict[str, str]:

@@ -443,6 +443,8 @@ TABLE = {
     "tradeoff_after_trained": "trained, epochs: {epochs}",
     "tradeoff_key_none": "bare cut",
     "tradeoff_key_bn": "BN",
+    "tradeoff_key_merge": "merged",
+    "tradeoff_key_refit": "refit",
     "tradeoff_key_trained": "trained",
     "tradeoff_dense": "dense {accuracy} %",
     "tradeoff_reference": "reference {accuracy} %",

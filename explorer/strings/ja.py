@@ -439,6 +439,8 @@ TABLE: dict[str, str] = {
     "tradeoff_after_trained": "学習済み ({epochs}エポック)",
     "tradeoff_key_none": "枝刈りのみ",
     "tradeoff_key_bn": "BN",
+    "tradeoff_key_merge": "統合",
+    "tradeoff_key_refit": "再フィット",
     "tradeoff_key_trained": "学習済み",
     "tradeoff_dense": "枝刈り前 {accuracy} %",
     "tradeoff_reference": "参照 {accuracy} %",

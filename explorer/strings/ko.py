@@ -441,6 +441,8 @@ TABLE = {
     "tradeoff_after_trained": "{epochs}에포크 학습",
     "tradeoff_key_none": "복구 없음",
     "tradeoff_key_bn": "BN",
+    "tradeoff_key_merge": "병합",
+    "tradeoff_key_refit": "재적합",
     "tradeoff_key_trained": "학습",
     "tradeoff_dense": "원본 {accuracy} %",
     "tradeoff_reference": "비교 기준 {accuracy} %",

@@ -7,7 +7,9 @@ from tests.ui.lab import FIND
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
-SETTLED = "Out[1].session.wait(timeout=300)"
+SESSION = "Out[1].session"
+LABELS = f"{SESSION}.__dict__.setdefault('labels', [])"
+SETTLED = f"{SESSION}.wait(timeout=300)"
 PLAN = "{group: keep.tolist() for group, keep in Out[1].plan.keep.items()}"
 KEEP = 0.5
 SMALLEST = 848, 496  # what JupyterLab leaves of a 1280 x 720 projector, with the file browser open
@@ -16,12 +18,13 @@ POPOVERS = ".pe-popover:not(.pe-shut)"
 
 @pytest.fixture(scope="module")
 def offline():
-    """The same cut without Jupyter: (plan, estimate)."""
+    """The same cut without Jupyter: (plan, instantly refitted network, the one refitted layer after layer)."""
     network = explorer.load("resnet20")
     graph = explorer.trace(network.model, network.example)
     plan = explorer.allocate(graph, explorer.score(network, graph, "taylor"), keep=KEEP)
-    small = explorer.recover(explorer.shrink(network.model, graph, plan), network.data, bn=True)
-    return plan, explorer.evaluate(small, network.data)
+    instant = explorer.recover(network.model, network.data, repair="refit", graph=graph, plan=plan)
+    rested = explorer.repair(network.model, graph, plan, "refit_sequential", network.data.train)
+    return plan, *(explorer.evaluate(small, network.data) for small in (instant, rested))
 
 
 @pytest.fixture
@@ -61,17 +64,52 @@ def fit(notebook, width):
 
 
 def test_keep_by_keyboard_cuts_the_network_and_the_accuracy_answers(running, offline):
-    plan, estimate = offline
+    plan, instant, estimate = offline
     running.screenshot("dense")
+    running.kernel(f"{SESSION}.observe(lambda change: {LABELS}.append(change.new.key), 'estimate_label')")
     press(running, ".pe-keep .noUi-handle", *["ArrowLeft"] * (100 - round(100 * KEEP)))
     wait_keep(running, 50)
     assert running.kernel(SETTLED)
+    running.page.wait_for_function(
+        "() => document.querySelector('.pe-accuracy').innerText.includes('refit layer after layer')"
+    )
+    assert running.kernel(LABELS)[-2:] == ["label_two", "label_refit_sequential"]
+    assert running.kernel("Out[1].session.request.recovery.code") == "refit+bn"
+    assert running.kernel("Out[1].session.recovery.code") == "refit_sequential"
+    found = f"{SESSION}._live.outcome(Out[1].plan, {SESSION}.request.recovery).estimate.correct"
+    assert running.kernel(found) == instant.correct
     running.screenshot("half")
     assert running.kernel("Out[1].session.request.keep") == KEEP
     assert running.kernel(PLAN) == {group: keep.tolist() for group, keep in plan.keep.items()}
     counted = running.kernel("[Out[1].estimate.correct, Out[1].estimate.seen]")
     assert counted == [estimate.correct, estimate.seen]
     assert f"{100 * estimate.accuracy:.1f}" in running.page.locator(".pe-accuracy").inner_text()
+    assert running.kernel("Out[1].session.error") == ""
+
+
+def test_beside_every_choice_stands_what_it_gives_and_nothing_moves(running):
+    fit(running, SMALLEST[0])
+    page = running.page
+    places = """() => [...document.querySelectorAll('.pe-choice button, .pe-gives, .pe-train')].map(
+        part => { const box = part.getBoundingClientRect(); return [box.x, box.width] })"""
+    before = page.evaluate(places)
+    running.kernel(f"Out[1].set(keep={KEEP})")
+    numbers = "[...document.querySelectorAll('.pe-gives')].map(each => each.innerText.trim())"
+    page.wait_for_function(f"() => {numbers}.every(text => /^[0-9]+$/.test(text))", timeout=120_000)
+    given = running.kernel("[round(100 * each.estimate.accuracy) for each in Out[1].session.given.values()]")
+    assert page.evaluate(f"() => {numbers}.map(Number)") == given
+    assert given[0] < given[1] < given[3]
+    assert page.evaluate(places) == before
+    running.screenshot("given")
+    page.locator(".pe-choice button", has_text="BN").click()
+    page.wait_for_function(
+        "() => document.querySelector('.pe-accuracy').innerText.includes('re-estimated BN')"
+    )
+    assert page.locator(".pe-choice button[aria-pressed=true]").inner_text() == "BN"
+    assert running.kernel("Out[1].session.request.recovery.code") == "bn"
+    running.kernel("Out[1].set(keep=0.7)")
+    page.locator(".pe-gives.pe-other-cut").first.wait_for()
+    running.screenshot("given-before")
     assert running.kernel("Out[1].session.error") == ""
 
 
