@@ -90,7 +90,7 @@ def errors_of(
         centred = Sink(model, graph, reader).exists
         parts = as_matrix(weight, reader.transposed, reader.groups)
         for part, mean, own in zip(parts, moments.mean, moments.covariance, strict=True):
-            own = own if centred else torch.addr(own, mean, mean)
+            own = own.double() if centred else torch.addr(own.double(), mean, mean)
             found = by_width(part, own, unit, torch.from_numpy(order), reader.taps, moments.rows)
             cut, refitted, whole = cut + found[0], refitted + found[1], whole + found[2]
         layers.append(reader.layer)

@@ -103,8 +103,9 @@ def _readers_of(
             )
             if moments.by_place:
                 weight = weight.unflatten(2, (-1, reader.taps)).transpose(2, 3).flatten(1, 2)
-            whole = float(((weight @ moments.covariance) * weight).sum())
-            ready[slot.tensor] = (weight / (whole**0.5 if whole > 0 else 1.0), _inverses(moments.covariance))
+            covariance = moments.covariance.to(torch.float64, copy=True)
+            whole = float(((weight @ covariance) * weight).sum())
+            ready[slot.tensor] = (weight / (whole**0.5 if whole > 0 else 1.0), _inverses(covariance))
         weight, inverses = ready[slot.tensor]
         taps = 1 if moments.by_place else reader.taps
         units = torch.from_numpy(slot.unit.astype(np.int64))
@@ -115,8 +116,7 @@ def _readers_of(
 
 
 def _inverses(covariance: Tensor) -> Tensor:
-    """The inverse of every covariance (groups, d, d), kept from being singular as refits are."""
-    damped = covariance.clone()
-    for each in damped:
+    """The inverse of every covariance (groups, d, d), which are changed: kept from being singular, as refits are."""
+    for each in covariance:
         each.diagonal().add_(max(ridge_of(each), 1e-12))
-    return torch.linalg.inv(damped)
+    return torch.linalg.inv(covariance)

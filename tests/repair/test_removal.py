@@ -125,3 +125,16 @@ def test_scores_with_errors_share_a_cut_by_what_layers_can_lose() -> None:
         explorer.allocate(graph, explorer.score(model, graph, "l1"), 0.5, allocation="error")
     with pytest.raises(explorer.BadInput, match="looks at images"):
         explorer.score(model, graph, "l1", errors=True)
+
+
+def test_wide_layers_whose_moments_are_of_fewer_digits_are_scored_too() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(unit(3, 130), nn.Conv2d(130, 4, 3), nn.Flatten(), nn.LazyLinear(2)).eval()
+    model(torch.zeros(1, 3, 8, 8))
+    graph = explorer.trace(model, torch.zeros(1, 3, 8, 8))
+    (wide,) = (each for each in gather(model, graph, images()).moments.values() if each.mean.shape[1] > 1000)
+    assert wide.covariance.dtype == torch.float32
+    scores = explorer.score(model, graph, "obs", images(), errors=True)
+    group = graph.prunable[0].id
+    assert np.isfinite(scores.by_group[group]).all()
+    assert np.isfinite(scores.gains[group]).all()
