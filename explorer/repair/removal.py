@@ -6,6 +6,7 @@ The best repair is then W - W_c ((C^-1)_cc)^-1 (C^-1)_c, and the inverse without
 (C^-1)_c, so that removing one unit after the other is exact for the set.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,13 @@ def removal_losses(
     units count 1.
     """
     ready: dict[str, tuple[Tensor, Tensor]] = {}
-    return {group.id: _losses(model, group, observed, ready, check) for group in graph.prunable}
+    found, awaited = {}, Counter(slot.tensor for group in graph.prunable for slot in group.slots)
+    for group in graph.prunable:
+        found[group.id] = _losses(model, group, observed, ready, check)
+        awaited.subtract(slot.tensor for slot in group.slots)
+        for name in [name for name in ready if not awaited[name]]:
+            del ready[name]
+    return found
 
 
 def _losses(
