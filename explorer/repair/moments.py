@@ -25,7 +25,7 @@ FEWEST_ROWS = 4096  # patches of a layer, and
 ROWS_PER_UNKNOWN = (
     8  # as many for each weight of an output; four times as many change nothing that is measured
 )
-BUDGET = 256 * 1024**2  # bytes that all covariances together may take
+BUDGET = 320 * 1024**2  # bytes that all covariances together may take
 AT_ONCE = 2**22  # numbers of patches that are held at once
 Check = Callable[[], object]
 Progress = Callable[[int, int], object]
@@ -163,7 +163,7 @@ def gather(
 ) -> Observed:
     """Moments of what every reader of prunable channels is given, over `count` mixed images; no labels are needed.
 
-    The model is in eval mode. `budget` are bytes (None: 256 MiB, or a quarter of the memory that is left): the
+    The model is in eval mode. `budget` are bytes (None: 320 MiB, or a quarter of the memory that is left): the
     widest layers are known by place only. `check` is called before every batch and may raise; `progress` gets
     (images done, images). Raises BadInput where the model cannot take the images.
     """
