@@ -67,6 +67,19 @@ def real(request):
     session.close()
 
 
+TRAINED_ON = pytest.mark.parametrize("real", ["train"], indirect=True)
+
+
+def compared_after_a_refit(pane):
+    """Show the next layer's maps of a cut that is refitted."""
+    session = pane._session
+    session.propose(recovery=Recovery.parse("refit"))
+    session.drag({session.selection: 3})
+    assert session.wait(WAIT)
+    pane.lower.below.value = "next"
+    assert pane.lower.idle(WAIT)
+
+
 def column(pane, source, name):
     return pane.document._model.select_one({"name": source}).data[name]
 
@@ -284,18 +297,21 @@ def test_maps_of_an_earlier_cut_look_like_it(real, monkeypatch):
     assert "pe-earlier-maps" in real.lower.next.value
 
 
+@TRAINED_ON
 def test_maps_of_an_earlier_recovery_look_like_it(real, monkeypatch):
-    real.lower.below.value = "next"
-    assert real.lower.idle(WAIT)
+    compared_after_a_refit(real)
+    assert "pe-earlier-maps" not in real.lower.next.value
     monkeypatch.setattr(real.lower, "_ask", lambda _wish: None)
     real._session.propose(recovery=Recovery())
     assert "pe-earlier-maps" in real.lower.next.value
 
 
+@TRAINED_ON
 def test_maps_are_never_of_a_network_that_the_session_has_left(real, monkeypatch):
+    compared_after_a_refit(real)
     session, taken, compared = real._session, [], []
     before, compare = session.pruned, maps.compare
-    monkeypatch.setattr(maps, "compare", lambda *args: compared.append(args[3]) or compare(*args))
+    monkeypatch.setattr(maps, "compare", lambda *args: compared.append(len(args[1])) or compare(*args))
 
     def pruned():
         taken.append(session.request.recovery)
@@ -305,10 +321,12 @@ def test_maps_are_never_of_a_network_that_the_session_has_left(real, monkeypatch
         return network
 
     monkeypatch.setattr(session, "pruned", pruned)
-    real.lower.below.value = "next"
+    real.lower.image.value = 1
     assert real.lower.idle(WAIT)
-    assert taken == [Recovery(bn=True), Recovery()]
-    assert compared == [session.plan]  # once
+    assert session.wait(WAIT)
+    assert real.lower.idle(WAIT)
+    assert taken == [Recovery.parse("refit"), Recovery()]
+    assert compared == [1]  # once, and of the bare cut
     assert "second · kept: 6 of 6" in real.lower.next.value
     assert "pe-earlier-maps" not in real.lower.next.value
 
@@ -336,9 +354,6 @@ def test_a_fault_of_the_worker_reaches_the_status_line(real, monkeypatch):
     real.lower.channel.value = 2
     assert real.lower.idle(WAIT)
     assert "ZeroDivisionError" in real._session.error
-
-
-TRAINED_ON = pytest.mark.parametrize("real", ["train"], indirect=True)
 
 
 def show_errors(pane):
@@ -415,12 +430,8 @@ def test_a_fault_in_the_errors_is_said_in_the_chart_and_in_the_status_line(real,
 
 @TRAINED_ON
 def test_a_recovered_cut_has_three_rows_of_maps_with_their_errors(real):
+    compared_after_a_refit(real)
     session = real._session
-    session.propose(recovery=Recovery.parse("refit"))
-    session.drag({session.selection: 3})
-    real.lower.below.value = "next"
-    assert session.wait(WAIT)
-    assert real.lower.idle(WAIT)
     found = real.lower._found.comparison
     assert len(found.maps) == 3
     assert found.errors[1] < found.errors[0]
