@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import explorer
 from explorer import cli, launch
@@ -56,6 +57,21 @@ def one_line(capsys) -> str:
     assert captured.out == ""
     (line,) = (line for line in captured.err.splitlines() if not line.startswith(PROGRESS))
     return line
+
+
+@pytest.mark.parametrize("code", ["merge", "refit", "refit+bn", "refit_sequential"])
+def test_prune_repairs(small_data, tmp_path, capsys, code):
+    assert prune(tmp_path, "--rank", "l1", "--keep-macs", "0.6", "--recover", code) == 0
+    recovery = explorer.Recovery.parse(code)
+    assert f"After cutting: {recovery.label}." in capsys.readouterr().out
+    network = explorer.load("resnet20")
+    graph = explorer.trace(network.model, network.example)
+    plan = explorer.allocate(graph, explorer.score(network, graph, "l1"), keep=0.6)
+    expected = explorer.repair(network.model, graph, plan, recovery.repair, network.data.train)
+    expected = explorer.recover(expected, network.data, bn=recovery.bn)
+    written = load_file(tmp_path / "resnet20_pruned.safetensors")
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(written[name], value)
 
 
 def test_prune_prints_and_writes_what_the_engine_says(small_data, tmp_path, capsys):
@@ -153,7 +169,7 @@ def test_training_reports_progress_on_stderr(small_data, tmp_path, capsys):
     [
         (["--keep-macs", "0.5", "--rank", "tailor"], "no criterion 'tailor'. Known: taylor, l1"),
         (["--keep-macs", "0.5", "--share", "fair"], "no allocation 'fair'. Known: global, uniform"),
-        (["--keep-macs", "0.5", "--recover", "all"], "Use none, bn, or a number of epochs"),
+        (["--keep-macs", "0.5", "--recover", "all"], "Use none, bn, a number of epochs"),
         (["--keep-macs", "0.5", "--recover", "-1"], "Recovery '-1' is not known"),
         (["--keep-macs", "50"], "--keep-macs must be a share above 0 and up to 1 (0.5 keeps half), not 50"),
         (["--keep-params", "0"], "--keep-params must be a share above 0"),

@@ -492,6 +492,12 @@ class Answering(SessionState):
                 self.stage = Message("stage_ready")
                 if before is not None and before.done:
                     self._visits.settle(before.state_key, AT_REST, estimate)
+                against = self._reference
+                if (against.plan, against.recovery.repair) == (
+                    self.plan,
+                    "refit",
+                ):  # what is shown is the reference
+                    self._reference, self.reference = replace(against, recovery=AT_REST), estimate
                 self._tell_estimate(self.request, self.plan, AT_REST, estimate)
             if self._final_wanted:
                 self._submit()

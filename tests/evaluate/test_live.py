@@ -1,4 +1,5 @@
 import copy
+import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -7,15 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import explorer
 from explorer.data import Data
-from explorer.errors import Interrupted
+from explorer.errors import BadInput, Interrupted
 from explorer.evaluate.estimates import Judge, evaluate
 from explorer.evaluate.live import TRAINED, LiveEvaluation
 from explorer.evaluate.recovery import TrainingStep, recover
 from explorer.graph import trace
+from explorer.repair import Observed
 from explorer.surgery import shrink
 from explorer.values import ChannelGraph, Plan, Recovery, full_plan
-from tests.evaluate.toys import FOLDS, fingerprint, images_of
+from tests.evaluate.toys import FOLDS, Toy, fingerprint, images_of, livened
 
 GRAPH = cast(ChannelGraph, SimpleNamespace(folds=FOLDS))
 NOTHING, BN, EPOCH = Recovery(), Recovery(bn=True), Recovery(bn=True, epochs=1)
@@ -253,3 +256,37 @@ def test_batches_of_large_images_are_measured_once_and_not_for_every_plan(
         list(live.estimates(plan_without(*units), NOTHING))
     assert ran.count(1) == 1
     assert sum(ran) == 1 + 4 * len(data.explore)
+
+
+def test_what_a_repair_came_to_is_told_layer_by_layer(data: Data) -> None:
+    model = livened(Toy()).eval()
+    graph = explorer.trace(model, torch.zeros(1, 1, 6, 6))
+    live, refit = LiveEvaluation(model, graph, data), Recovery.parse("refit")
+    plan = explorer.allocate(graph, explorer.score(model, graph, "l1"), 0.5)
+    assert live.refitted(plan, refit) is None
+    progress: list[tuple[int, int]] = []
+    live.observed(progress=lambda done, of: progress.append((done, of)))
+    assert live.prepared
+    assert progress[-1][0] == progress[-1][1]
+    list(live.estimates(plan, refit, remember=False))
+    layers = {layer.name for layer in graph.layers}
+    refitted = live.refitted(plan, refit)
+    assert refitted
+    assert {each.layer for each in refitted} <= layers
+
+
+def test_once_moments_cannot_be_gathered_there_are_no_refits(data: Data, monkeypatch) -> None:
+    model = livened(Toy()).eval()
+    graph = explorer.trace(model, torch.zeros(1, 1, 6, 6))
+    live = LiveEvaluation(model, graph, data)
+
+    def unfit(*_arguments, **_keywords):
+        return Observed({}, {}, {"a": "what a reads is not finite"}, 40)
+
+    monkeypatch.setattr(sys.modules[LiveEvaluation.__module__], "gather", unfit)
+    with pytest.raises(BadInput, match="No layer can be refitted: what a reads is not finite"):
+        live.observed()
+    recovery, words = live.available(Recovery.parse("refit+bn"))
+    assert recovery == live.available(BN)[0]
+    assert "cannot be refitted" in words
+    assert live.available(Recovery.parse("merge")) == (Recovery.parse("merge"), "")

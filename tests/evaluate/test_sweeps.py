@@ -10,6 +10,7 @@ from explorer.data import Data, Images, identity
 from explorer.errors import BadInput, Interrupted
 from explorer.evaluate import evaluate, recover
 from explorer.evaluate.sweeps import KEEPS, SEEDS, bands, sensitivity
+from explorer.repair import gather
 from explorer.surgery import shrink
 from explorer.values import ChannelGraph, Recovery, Scores
 from tests.evaluate.toys import Toy, fingerprint, images_of, livened
@@ -144,6 +145,19 @@ def test_a_band_recovers_as_asked_but_never_trains(toy, data: Data, asked: str, 
     cut = recover(shrink(model, graph, plan), data, bn=done == "bn")
     assert point.estimate.correct == evaluate(cut, data).correct
     assert point.recovery == Recovery.parse(done)
+
+
+def test_a_sweep_repairs_as_asked_with_moments_that_are_known(toy, data: Data) -> None:
+    model, graph, scores = toy
+    observed = gather(model, graph, data.train)
+    refit = Recovery.parse("refit+bn")
+    point = next(bands(model, graph, data, scores, recovery=refit, observed=observed))
+    plan = explorer.allocate(graph, scores, point.keep, allocation="uniform")
+    cut = recover(model, data, repair="refit", graph=graph, plan=plan)
+    assert point.estimate.correct == evaluate(cut, data).correct
+    assert point.recovery == refit
+    known = dict(sensitivity(model, graph, data, scores, refit, observed=observed))
+    assert known == dict(sensitivity(model, graph, data, scores, refit))
 
 
 def test_without_training_images_nothing_is_re_estimated(toy) -> None:

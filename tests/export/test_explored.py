@@ -52,6 +52,7 @@ def session(cut):
         graph=cut.graph,
         request=request,
         plan=cut.plan,
+        recovery=BN,
         cost=cost,
         estimate=estimate,
         visits=(Visit(0, None, request, cut.plan, BN, cost, estimate),),
@@ -60,7 +61,7 @@ def session(cut):
         pruned=lambda: model,
     )
     session.now = lambda: Moment(
-        session.request, session.plan, BN, session.cost, session.estimate, session.latency
+        session.request, session.plan, session.recovery, session.cost, session.estimate, session.latency
     )
     return session
 
@@ -152,7 +153,7 @@ def test_a_session_that_moves_on_meanwhile_is_read_again(session, cut, tmp_path)
     def pruned():
         calls.append(session.plan)
         if len(calls) == 1:
-            session.plan = dense
+            session.plan, session.recovery = dense, Recovery()
         return explorer.shrink(session.network.model, cut.graph, session.plan)
 
     session.pruned = pruned
@@ -162,15 +163,15 @@ def test_a_session_that_moves_on_meanwhile_is_read_again(session, cut, tmp_path)
     assert json.loads(text)["recovery"]["label"] == "no recovery"  # nothing was cut
 
 
-def test_the_recovery_is_the_one_that_could_be_done(session, cut):
-    network = session.network
-    assert Explored.of(session).request.recovery == BN
-    session.network = replace(network, data=replace(network.data, train=None))
-    assert Explored.of(session).request.recovery == Recovery()
-    session.network = cut.network  # no images at all
-    assert Explored.of(session).request.recovery == Recovery()
-    session.network, session.plan = network, full_plan(cut.graph)
-    assert Explored.of(session).request.recovery == Recovery()
+def test_the_recovery_is_the_one_that_is_shown(session, tmp_path):
+    session.recovery = Recovery.parse("refit_sequential")  # what a refit is at rest
+    session.request = replace(session.request, recovery=Recovery.parse("refit+bn"))
+    assert Explored.of(session).request.recovery == session.recovery
+    assert Explored.of(session).estimate is None
+    one, _every = explored.write_replay(tmp_path, session)
+    assert 'repair="refit_sequential"' in one.read_text()
+    picture = explored.write_picture(tmp_path / "p.svg", session).read_text()
+    assert "refit layer after layer" in picture
 
 
 def test_make_report_looks_at_final_images_only_if_it_may(session, cut):

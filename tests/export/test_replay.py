@@ -75,6 +75,20 @@ def test_a_budget_is_found_again_with_the_live_accuracy(bench, capsys):
     assert "as the explorer showed" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("code", ["merge", "merge+bn", "refit+bn", "refit_sequential", "refit+1"])
+def test_a_repair_is_done_again(own, weights, code):
+    _model, data, bench = own
+    request = Request(keep=0.5, recovery=Recovery.parse(code))
+    plan = explorer.allocate(bench.graph, bench.scores, 0.5)
+    live = bench.estimate(plan, request.recovery)
+    visit = Visit(0, None, request, plan, request.recovery, explorer.cost(bench.graph, plan), live)
+    one = replay_script(bench.network, bench.graph, request, plan, request.recovery, live)
+    names = run(one, data=data, weights=weights)
+    assert names["found"] == names["shown"]
+    every = run(replay_session(bench.network, bench.graph, [visit]), data=data, weights=weights)
+    assert every["everything"] == [names["found"]]
+
+
 def test_widths_set_by_hand_are_found_again(bench):
     request, plan = bench.by_hand()
     assert plan != explorer.allocate(bench.graph, bench.scores, request.keep)

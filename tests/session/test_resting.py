@@ -182,6 +182,18 @@ def test_a_final_check_and_a_reference_are_of_the_network_at_rest(session):
     assert session.reference == session.visits[1].estimate
 
 
+def test_a_reference_that_is_what_is_shown_stays_so_at_rest(session, slow_rest):
+    go_on, began = slow_rest
+    session.propose(keep=0.5)
+    assert began.wait(WAIT)
+    session.set_reference()
+    go_on.set()
+    assert session.wait(WAIT)
+    assert session.recovery == AT_REST
+    assert session.reference == session.estimate
+    assert (session.outcomes.reference == session.outcomes.now).all()
+
+
 # Refits are prepared beside the explorer.
 
 
