@@ -19,12 +19,10 @@ from explorer.repair.readers import OtherUses, Reader, as_convolution, find_read
 from explorer.values import ChannelGraph
 
 IMAGES = 400
-BATCH = 32  # as many images, or a quarter of what usual batches may take of memory
+BATCH = 100  # or a quarter of the images that usual batches may take of memory
 WIDE = 1024  # wider covariances are held in float32: its rounding is far below the ridge. All are solved in float64
 FEWEST_ROWS = 4096  # patches of a layer, and
-ROWS_PER_UNKNOWN = (
-    8  # as many for each weight of an output; four times as many change nothing that is measured
-)
+ROWS_PER_UNKNOWN = 8  # as many for each weight of an output; four times as many change nothing measured
 BUDGET = 320 * 1024**2  # bytes that all covariances together may take
 AT_ONCE = 2**22  # numbers of patches that are held at once
 Check = Callable[[], object]

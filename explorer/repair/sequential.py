@@ -25,7 +25,7 @@ from explorer.repair.solving import ridge_of, solved
 from explorer.values import ChannelGraph, Plan
 
 MORE = (
-    4  # times as many patches as for the instant refit, where memory is no matter: 1.5 points at 20 % of MACs
+    4  # times as many patches as the instant refit wants, where memory is no matter: worth 1.5 points at 20 %
 )
 
 Given = Mapping[str, Any]

@@ -70,7 +70,7 @@ def test_a_repair_can_be_stopped_and_interrupted(how: str) -> None:
         (KeyboardInterrupt, Interrupted, "Recovery was interrupted"),
         (Mine, Mine, "enough"),
     ):
-        for after in range(5):
+        for after in range(4):
             with pytest.raises(told, match=words):
                 explorer.recover(
                     model, TRAIN, bn=False, repair=how, graph=graph, plan=plan, stop=Stop(after, error)

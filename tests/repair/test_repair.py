@@ -83,9 +83,9 @@ def test_no_repair_is_the_cut() -> None:
 def test_progress_and_stopping_while_covariances_are_gathered() -> None:
     model, graph, plan = traced()
     seen: list[tuple[int, int]] = []
-    observed = gather(model, graph, images_like(IMAGE, 100), progress=lambda *done: seen.append(done))
-    assert seen == [(25, 100), (50, 100), (75, 100), (100, 100)]
-    assert observed.images == 100
+    observed = gather(model, graph, images_like(IMAGE, 300), progress=lambda *done: seen.append(done))
+    assert seen == [(100, 300), (200, 300), (300, 300)]
+    assert observed.images == 300
     calls = 0
 
     def stop() -> None:
@@ -95,7 +95,7 @@ def test_progress_and_stopping_while_covariances_are_gathered() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        gather(model, graph, images_like(IMAGE, 100), check=stop)
+        gather(model, graph, images_like(IMAGE, 300), check=stop)
     for how in ("refit", "refit_sequential"):
         calls = 0
         with pytest.raises(KeyboardInterrupt):
