@@ -327,7 +327,7 @@ def test_maps_are_never_of_a_network_that_the_session_has_left(real, monkeypatch
     assert real.lower.idle(WAIT)
     assert taken == [Recovery.parse("refit"), Recovery()]
     assert compared == [1]  # once, and of the bare cut
-    assert "second · kept: 6 of 6" in real.lower.next.value
+    assert "second · kept: 3 of 6" in real.lower.next.value
     assert "pe-earlier-maps" not in real.lower.next.value
 
 
