@@ -15,6 +15,7 @@ from tests.networks import Written, conv, pooled
 from tests.panels.fake_session import CHAIN, FakeSession
 
 SAY = Strings("en")
+MERGE = Recovery(repair="merge")  # needs no training images
 WAIT = 60
 
 
@@ -278,29 +279,35 @@ def test_maps_of_an_earlier_cut_look_like_it(real, monkeypatch):
 
 
 def test_maps_of_an_earlier_recovery_look_like_it(real, monkeypatch):
+    real._session.drag({real._session.selection: 4})
+    assert real._session.wait(WAIT)
     real.lower.below.value = "next"
     assert real.lower.idle(WAIT)
     monkeypatch.setattr(real.lower, "_ask", lambda _wish: None)
-    real._session.propose(recovery=Recovery())
+    real._session.propose(recovery=MERGE)
     assert "pe-earlier-maps" in real.lower.next.value
 
 
 def test_maps_are_never_of_a_network_that_the_session_has_left(real, monkeypatch):
     session, taken, compared = real._session, [], []
+    session.drag({session.selection: 4})
+    assert session.wait(WAIT)
     before, compare = session.pruned, maps.compare
     monkeypatch.setattr(maps, "compare", lambda *args: compared.append(args[3]) or compare(*args))
 
     def pruned():
-        taken.append(session.request.recovery)
+        taken.append(session.recovery)
         network = before()
         if len(taken) == 1:
-            session.propose(recovery=Recovery())
+            session.propose(recovery=MERGE)
         return network
 
     monkeypatch.setattr(session, "pruned", pruned)
     real.lower.below.value = "next"
     assert real.lower.idle(WAIT)
-    assert taken == [Recovery(bn=True), Recovery()]
+    assert session.wait(WAIT)
+    assert real.lower.idle(WAIT)
+    assert taken == [Recovery(), MERGE]
     assert compared == [session.plan]  # once
     assert "second · kept: 6 of 6" in real.lower.next.value
     assert "pe-earlier-maps" not in real.lower.next.value
