@@ -309,7 +309,7 @@ def test_maps_are_never_of_a_network_that_the_session_has_left(real, monkeypatch
     assert real.lower.idle(WAIT)
     assert taken == [Recovery(), MERGE]
     assert compared == [session.plan]  # once
-    assert "second · kept: 6 of 6" in real.lower.next.value
+    assert "second · kept: 4 of 6" in real.lower.next.value
     assert "pe-earlier-maps" not in real.lower.next.value
 
 
