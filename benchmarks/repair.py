@@ -3,10 +3,10 @@
     python benchmarks/repair.py [--networks resnet20,vgg] [--budgets 0.5,0.35] [--epochs] [--seeds 3]
 
 Every line is one plan: accuracy in % of 2,000 explore images after nothing, BN re-estimated, merge + BN, the instant
-refit, instant + BN, and the sequential refit, in brackets (refits only) that of 2,000 final images; with --epochs also BN
-and one epoch of training. The last columns are seconds of the instant refit of a plan (solves only) and of the sequential one.
-"random at L1's widths" draws which channels stay, --seeds times. At the end the ratio of the time to first estimate
-with the refit to that without, and of a refit to an epoch of training.
+refit, instant + BN, and the sequential refit, in brackets (refits only) that of 2,000 final images; with --epochs also
+BN and one epoch of training. The last columns are seconds of the instant refit of a plan (solves only) and of the
+sequential one. "random at L1's widths" draws which channels stay, --seeds times. At the end the ratio of the time to
+first estimate with the refit to that without, and of a refit to an epoch of training.
 """
 
 import argparse

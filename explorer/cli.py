@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from torch import nn
 
@@ -275,14 +275,13 @@ def _recovered(network: Network, graph: ChannelGraph, plan: Plan, request: Reque
             _say(f"training: step {event.step} of {event.of}, loss {event.loss:.3f}")
 
     recovery = request.recovery
-    done: dict[str, Any] = {"bn": recovery.bn, "epochs": recovery.epochs, "seed": request.seed}
-    if recovery.repair == "none":
-        return explorer.recover(
-            explorer.shrink(network.model, graph, plan), network.data, progress=progress, **done
-        )
+    repaired = recovery.repair != "none"  # which compares with the network before the cut, and cuts by itself
     return explorer.recover(
-        *(network.model, network.data),
-        **done,
+        network.model if repaired else explorer.shrink(network.model, graph, plan),
+        network.data,
+        bn=recovery.bn,
+        epochs=recovery.epochs,
+        seed=request.seed,
         progress=progress,
         repair=recovery.repair,
         graph=graph,

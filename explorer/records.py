@@ -21,7 +21,7 @@ def recovered(recovery: Recovery, cut: bool = True) -> Message:
     if recovery.epochs:
         done.append(Message.of("label_trained", epochs=recovery.epochs))
     elif recovery.bn:
-        done.append(Message("label_bn"))
+        done.append(Message("after_bn" if done else "label_bn"))
     if len(done) == 2:
         return Message.of("label_two", first=done[0], second=done[1])
     return done[0] if done else Message("label_none" if cut else "label_nothing_cut")

@@ -292,7 +292,7 @@ class Answering(SessionState):
         label = recovered(recovery, cut=plan != self._dense)
         wanted = self._live.recovery_done(plan, asked.recovery)
         if wanted.repair != "none" and recovery.repair == "none":
-            return Message.of("label_two", first=label, second=Message("label_preparing"))
+            return Message.of("label_preparing", now=Message("after_bn") if recovery.bn else label)
         return label
 
     def _refresh_current(self) -> None:

@@ -183,6 +183,7 @@ class FakeSession(HasTraits):
         dense = full_plan(self.graph)
         super().__init__(
             request=request,
+            recovery=request.recovery,
             plan=dense,
             cost=self.dense_cost,
             reference_plan=dense,

@@ -287,9 +287,10 @@ def test_another_recovery_is_another_look(pane, session):
     with torch.no_grad():
         session.network.model.classifier.bias += torch.tensor([0.0, 0.0, 1.0])  # as if it were recovered
     session.pruned = lambda: taken.append(session.request) or Session.pruned(session)
-    session.request = replace(session.request, recovery=Recovery())
+    session.recovery = Recovery()
+    session.request = replace(session.request, recovery=session.recovery)
     settle(pane)
-    assert [request.recovery for request in taken] == [Recovery()]
+    assert [request.recovery for request in taken] == [session.recovery]
     assert dict(pane._look[1].now)[2] > dict(first.now)[2]
 
 

@@ -50,8 +50,8 @@ def test_texts_are_safe_in_html():
 def test_a_recovery_is_named_as_beside_an_accuracy():
     codes = "none", "bn", "3", "merge", "refit+bn", "refit_sequential", "refit+3"
     assert [STRINGS.say(recovered(Recovery.parse(code))) for code in codes] == [
-        *("no recovery", "re-estimated BN", "trained, epochs: 3", "merged filters", "refit, re-estimated BN"),
-        *("refit layer after layer", "refit, trained, epochs: 3"),
+        *("no recovery", "re-estimated BN", "trained, epochs: 3", "merged", "refit + BN"),
+        *("refit layer after layer", "refit + trained, epochs: 3"),
     ]
 
 

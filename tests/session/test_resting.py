@@ -205,7 +205,7 @@ def test_until_refits_are_prepared_bn_is_re_estimated_and_it_says_so(gathering):
         assert session._worker.idle(WAIT)
         assert session.current
         assert session.recovery == Recovery(bn=True)
-        assert dict(session.estimate_label.values)["second"] == Message("label_preparing")
+        assert session.estimate_label == Message.of("label_preparing", now=Message("after_bn"))
         assert session.request.recovery == REFIT
         expected = explorer.shrink(session.network.model, session.graph, session.plan)
         expected = explorer.recover(expected, session.network.data)
