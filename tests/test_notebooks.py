@@ -49,7 +49,7 @@ SAYS = {
         r"uniform: (39\.[5-9]|40\.[0-5])% of the MACs, .* 100 of 100 images",
     ),
     "repair.ipynb": (
-        "refitted, v = 1.8",
+        "refitted, v = 1.79",
         r"l1   50% of the MACs, nothing +[12]\d\.\d%",
         r"obs  50% of the MACs, layer after layer +9[1-4]\.\d%",
         r"obs  20% of the MACs, layer after layer +8[5-9]\.\d%",
