@@ -4,13 +4,25 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from explorer.interrupts import held_interrupts
 
+
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """Interrupts are heeded, even where the tests were started with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 INTERRUPTED = """
 import signal, sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may ignore interrupts
 
 class Interrupting:
     def find_spec(self, name, path=None, target=None):

@@ -99,5 +99,6 @@ def _gains(
     for group in graph.prunable:
         lost = errors_of(model, graph, group, order_of(by_group[group.id]), observed).refitted
         falling = np.maximum.accumulate(-np.diff(lost)[::-1])[::-1]
-        found[group.id] = falling if falling.any() else np.ones(group.size, dtype=np.float32)
+        known = np.isfinite(falling).all() and falling.any()
+        found[group.id] = falling if known else np.ones(group.size, dtype=np.float32)
     return found

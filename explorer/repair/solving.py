@@ -49,10 +49,13 @@ def errors_by_width(weight: Tensor, covariance: Tensor, order: Tensor, taps: int
     they leave is the sum of M's squares in the columns behind: one factor for all widths.
     """
     places = (order[:, None] * taps + torch.arange(taps)).flatten()
-    damped = covariance[places][:, places]
-    damped.diagonal().add_(ridge_of(covariance, 1e-6))
-    factor, failed = torch.linalg.cholesky_ex(damped)
-    if int(failed):
+    for share in (1e-6, 1e-4, RIDGE, 1e-1):  # as little as the rounding of the covariance allows
+        damped = covariance[places][:, places]
+        damped.diagonal().add_(ridge_of(covariance, share))
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        if not int(failed):
+            break
+    else:
         return torch.full((len(order) + 1,), torch.nan, dtype=torch.float64)
     squares = (weight[:, places] @ factor).square().sum(0).reshape(-1, taps).sum(1)
     behind = torch.cat([squares.flip(0).cumsum(0).flip(0), squares.new_zeros(1)])

@@ -110,3 +110,19 @@ def test_permuted_inputs_permute_the_weights() -> None:
     whole[:, kept] = refitted(weight, covariance, kept)
     now = refitted(weight[:, places], covariance[places][:, places], kept[places])
     torch.testing.assert_close(now, whole[:, places][:, kept[places]])
+
+
+def test_errors_by_width_of_nearly_singular_covariances_of_few_digits_are_numbers() -> None:
+    """As vgg's wide layers: some inputs are dead, and float32 leaves eigenvalues below zero."""
+    weight, x, _ = problem(0)
+    x[:, ::3] = 0
+    x[:, 1::3] = x[:, 2::3].roll(1, 1) * 1e3
+    noise = torch.randn(
+        x.shape[1], x.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    covariance = (x.T @ x / ROWS).float().double()
+    covariance += 1e-6 * covariance.diagonal().mean() * (noise + noise.T)
+    assert float(torch.linalg.eigvalsh(covariance)[0]) < 0
+    errors = errors_by_width(weight, covariance, torch.arange(INPUTS), TAPS)
+    assert torch.isfinite(errors).all()
+    assert float(errors.diff().max()) <= 1e-12
