@@ -160,7 +160,8 @@ def recover(
     """A copy in eval mode with BN statistics re-estimated (`bn`), then trained for `epochs`.
 
     With a `repair`, and for it the `graph` and the `plan`, the model is the network before the cut: it is shrunk and
-    repaired first, as by `explorer.repair`.
+    repaired first, as by `explorer.repair`. After "refit_sequential" pass bn=False: its means are fitted already, and
+    re-estimation lowers the accuracy of deep cuts.
     Uses the training images of a Data; any other source of images is taken as training images. Re-estimation
     needs no labels, training does.
     `progress` gets every TrainingStep. `stop` is called before every batch: returning True ends the work with

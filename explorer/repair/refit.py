@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from explorer.repair.moments import Check, Moments, Observed, nothing
 from explorer.repair.patches import as_matrix, as_weight
 from explorer.repair.readers import Reader
-from explorer.repair.solving import error, refitted
+from explorer.repair.solving import damping, error, refitted
 from explorer.surgery import removed_positions
 from explorer.values import ChannelGraph, Plan
 
@@ -138,13 +138,14 @@ def _refit_one(
             continue
         if not sink.exists:  # a constant has nowhere to go: the raw second moment
             known = torch.addr(known, mean, mean)
+        rho = damping(known.diagonal()[kept], moments.rows)
         if moments.by_place:  # the same combination of kept channels stands for a removed one at every tap
             by_tap = rows.reshape(len(rows), -1, reader.taps).transpose(1, 2).flatten(0, 1)
-            fitted = refitted(by_tap, known, kept)
+            fitted = refitted(by_tap, known, kept, rho)
             constant = (by_tap @ mean - fitted @ mean[kept]).reshape(len(rows), -1).sum(1)
             matrices.append(fitted.reshape(len(rows), reader.taps, -1).transpose(1, 2).flatten(1))
         else:
-            fitted = refitted(rows, known, kept)
+            fitted = refitted(rows, known, kept, rho)
             constant = rows @ mean - fitted @ mean[kept]
             matrices.append(fitted)
             if measure:

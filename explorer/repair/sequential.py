@@ -21,7 +21,7 @@ from explorer.repair.moments import AT_ONCE, IMAGES, Check, Observed, nothing, r
 from explorer.repair.patches import Places, as_matrix, output_sides, patches
 from explorer.repair.readers import Reader, as_convolution
 from explorer.repair.refit import Cut, Refitted, Sink, cuts, refit, write
-from explorer.repair.solving import ridge_of, solved
+from explorer.repair.solving import damping, solved
 from explorer.values import ChannelGraph, Plan
 
 MORE = (
@@ -247,6 +247,7 @@ def _refit_to(
     if sink.exists:
         products.baddbmm_(mean[:, :, None], mean[:, None, :], alpha=-1)
         cross.baddbmm_(left_mean[:, :, None], mean[:, None, :], alpha=-1)
-    steps = torch.stack([solved(products[g], cross[g], ridge_of(products[g])) for g in range(groups)])
+    damped = [damping(each.diagonal(), rows_seen) for each in products]
+    steps = torch.stack([solved(products[g], cross[g], damped[g]) for g in range(groups)])
     if write(small, (now + steps).flatten(0, 1), reader):
         sink.add((left_mean - (steps @ mean[:, :, None])[..., 0]).flatten())

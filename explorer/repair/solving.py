@@ -10,11 +10,18 @@ import torch
 from torch import Tensor
 
 RIDGE = 1e-3  # rho, as a share of the mean variance of an input
+OVERFIT = 2.0  # what is added to it, times the square of unknowns per patch: few patches move weights less
 
 
 def ridge_of(covariance: Tensor, share: float = RIDGE) -> float:
     """rho for a covariance (d, d); 0 where all inputs are constant."""
     return share * float(covariance.diagonal().mean()) if len(covariance) else 0.0
+
+
+def damping(variances: Tensor, rows: int) -> float:
+    """rho for kept inputs of these variances (d,), which `rows` patches tell apart."""
+    share = RIDGE + OVERFIT * (len(variances) / rows) ** 2
+    return share * float(variances.double().mean()) if len(variances) else 0.0
 
 
 def solved(covariance: Tensor, cross: Tensor, ridge: float) -> Tensor:

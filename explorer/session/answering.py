@@ -270,7 +270,7 @@ class Answering(SessionState):
         done = self._live.recovery_done(plan, asked.recovery)
         if not done.repair.startswith("refit") or done.epochs:
             return done
-        if self._live.outcome(plan, AT_REST, asked.seed) is not None:
+        if done.repair == "refit" and self._live.outcome(plan, AT_REST, asked.seed) is not None:
             return AT_REST
         return done if self._live.prepared else self._live.available(Recovery(bn=True))[0]
 
@@ -279,7 +279,7 @@ class Answering(SessionState):
         if self._live is None:
             return False
         wanted = self._live.recovery_done(plan, asked.recovery)
-        refits = wanted.repair.startswith("refit") and not wanted.epochs
+        refits = wanted.repair == "refit" and not wanted.epochs
         return refits and self._recovery(plan, asked) != AT_REST
 
     def _state_of(self, plan: Plan, asked: Request) -> State:
@@ -404,9 +404,8 @@ class Answering(SessionState):
             self.estimate = estimate
             self._refresh_current()
             if estimate.done and self.current:
-                if (
-                    recovery.repair == "none"
-                ):  # what is shown while refits are being prepared is a state like others
+                # What is shown while refits are being prepared is a state like others.
+                if recovery.repair == "none" and plan != self._dense:
                     asked = replace(asked, recovery=replace(asked.recovery, repair="none"))
                 self._visits.visit(asked, plan, recovery, self.cost, estimate)
                 self.visits, self.at = self._visits.all, self._visits.at
@@ -416,7 +415,10 @@ class Answering(SessionState):
         with self._state:
             self._latency_wanted = self._final_wanted = False
             if _job == self._latest:
+                answered = self.request == self._good
                 self._go_back()
+                if answered:  # so that nothing was submitted, and rest was given up for the request that failed
+                    self._begin_rest()
             self.error = wording.in_words(error)
             self.stage = Message("stage_ready")
 
@@ -493,10 +495,8 @@ class Answering(SessionState):
                 if before is not None and before.done:
                     self._visits.settle(before.state_key, AT_REST, estimate)
                 against = self._reference
-                if (against.plan, against.recovery.repair) == (
-                    self.plan,
-                    "refit",
-                ):  # what is shown is the reference
+                key = self._live.state(against.plan, against.recovery, against.seed).key if self._live else ""
+                if before is not None and before.state_key == key:  # what is shown is the reference
                     self._reference, self.reference = replace(against, recovery=AT_REST), estimate
                 self._tell_estimate(self.request, self.plan, AT_REST, estimate)
             if self._final_wanted:

@@ -121,7 +121,7 @@ TABLE = {
     "after_refit_rest": "At rest, layer after layer, which leaves batch norm alone",
     "after_then_bn": "Then the statistics of batch norm are measured again",
     "after_gives": "Gives {accuracy} % ({low} to {high}) on all {images} explore images",
-    "after_gave": "Gave {accuracy} % ({low} to {high}) for the cut before; on all {images} explore images",
+    "after_gave": "Gave {accuracy} % ({low} to {high}) for an earlier cut; on all {images} explore images",
     "after_unknown": "What it gives is shown once it is known",
     "after_train_help": "Train a copy for some epochs, beside the explorer",
     "after_train_later": "A search is running. Stop it, or let it end, before the network is trained",
