@@ -88,7 +88,7 @@ def test_a_session_begins_with_the_best_live_repair(train, code):
 def test_without_images_nothing_is_done_and_a_merge_can_be():
     session = Session(explorer.load(residual(), example=torch.zeros(1, 1, 8, 8)))
     assert session.request.recovery == Recovery()
-    session.propose(keep=0.5, recovery=Recovery.parse("merge"))
+    session.propose(wait=True, keep=0.5, recovery=Recovery.parse("merge"))
     merged = explorer.repair(session.network.model, session.graph, session.plan, "merge")
     example = torch.rand(2, 1, 8, 8)
     torch.testing.assert_close(session.pruned()(example), merged(example))

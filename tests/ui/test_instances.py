@@ -46,7 +46,7 @@ def test_every_view_fits_into_the_tab(running, width):
         open_view(running, place)
         if running.page.locator(".pe-instance-empty:not(.pe-shut)").count() == 0:
             running.wait_drawn(f"instance-{view}")
-        assert running.page.evaluate(OUTSIDE) == [], view
+        running.page.wait_for_function(f"() => ({OUTSIDE})().length === 0")  # once the page is laid out anew
         running.screenshot(f"instances-{width}-{view}")
 
 
