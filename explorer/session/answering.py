@@ -417,7 +417,9 @@ class Answering(SessionState):
             if _job == self._latest:
                 answered = self.request == self._good
                 self._go_back()
-                if answered:  # so that nothing was submitted, and rest was given up for the request that failed
+                if (
+                    answered
+                ):  # so that nothing was submitted, and rest was given up for the request that failed
                     self._begin_rest()
             self.error = wording.in_words(error)
             self.stage = Message("stage_ready")
