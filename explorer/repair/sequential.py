@@ -25,7 +25,7 @@ from explorer.repair.solving import damping, solved
 from explorer.values import ChannelGraph, Plan
 
 MORE = (
-    4  # times as many patches as the instant refit wants, where memory is no matter: worth 1.5 points at 20 %
+    4  # times as many patches as an instant refit wants, where memory allows: 1.5 points more at 20 % of MACs
 )
 
 Given = Mapping[str, Any]
