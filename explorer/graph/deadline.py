@@ -1,6 +1,7 @@
 """A limit on the time that reading a network may take: user code runs while it is traced, and could run for ever."""
 
 import ctypes
+import sys
 import threading
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,7 @@ class Deadline:
         self._lock = threading.Lock()
         self._left = threading.Event()
         self._over = False
+        self._unraisable = sys.unraisablehook
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
@@ -45,6 +47,8 @@ class Deadline:
                     pass
         except _TimeOver:
             pass
+        if sys.unraisablehook == self._quiet:
+            sys.unraisablehook = self._unraisable
         if self._over:
             raise CannotTrace(
                 f"Reading {self._name} took longer than {self._seconds:g} s and was stopped. Pass a smaller example "
@@ -60,8 +64,15 @@ class Deadline:
     def _interrupt(self) -> None:
         with self._lock:
             if not self._left.is_set():
+                if not self._over:
+                    self._unraisable, sys.unraisablehook = sys.unraisablehook, self._quiet
                 self._over = True
                 # Only ever to raise: with NULL, to take back, CPython would look for signals for ever.
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self._thread), ctypes.py_object(_TimeOver)
                 )
+
+    def _quiet(self, lost: "sys.UnraisableHookArgs") -> None:
+        """An interruption inside a finaliser or a callback of the garbage collector is lost: the next one counts."""
+        if lost.exc_type is not _TimeOver:
+            self._unraisable(lost)

@@ -42,7 +42,18 @@ def turning(m: Any, x: Tensor) -> Tensor:
         raise RuntimeError("mine") from error
 
 
-@pytest.mark.parametrize("forward", [endless, swallowing, turning])
+class Lingering:
+    def __del__(self) -> None:
+        while True:
+            pass
+
+
+def finalising(m: Any, x: Tensor) -> Tensor:
+    Lingering()  # Python cannot raise out of a finaliser: it would print what it ignored
+    return endless(m, x)
+
+
+@pytest.mark.parametrize("forward", [endless, swallowing, turning, finalising])
 def test_an_endless_forward_is_stopped_whatever_it_catches(
     forward: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
