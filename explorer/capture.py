@@ -4,6 +4,7 @@ Calls are met by watching torch's functions rather than by hooks on modules: not
 model.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from explorer.data.fitting import require_labels, require_logits, taking
+from explorer.data.fitting import taking
+from explorer.data.tasks import Own, Regression, Task, guess
 from explorer.errors import ExplorerError
 from explorer.values import ChannelGraph
 
@@ -168,13 +170,15 @@ def read_layers(graph: ChannelGraph) -> list[int]:
 
 
 def gate_gradients(
-    model: nn.Module, graph: ChannelGraph, inputs: Tensor, labels: Tensor | None
+    model: nn.Module, graph: ChannelGraph, inputs: Tensor, targets: Tensor | None, task: Task | None = None
 ) -> dict[str, Tensor]:
     """Derivative of every image's loss by a gate on each unit, where its readers read it.
 
     A gate g multiplies a unit's channels at the inputs of all layers that read them; g = 1 is the network as
     it is and g = 0 the masked one. Returns {group: float (N, units)}: dL_n / dg at g = 1, L the
-    cross-entropy. Without labels (None) the network's own top-1 classes are taken for them. The model must be
+    loss of the `task` (None: it is guessed). Without targets (None) the network's own decisions are taken for them;
+    of numbers, which lose nothing against themselves, L is their sum with signs drawn at random (always the same ones),
+    so that its squared derivative is, on average, that of the outputs. The model must be
     in eval mode, so that images do not influence each other. Raises ExplorerError where a reader's call is not
     met, or is not given one image per row.
     """
@@ -194,10 +198,7 @@ def gate_gradients(
     with torch.enable_grad():
         answer = run(model, graph, inputs, observe)
         require_met(graph, chosen - gates.keys())
-        logits = require_logits(type(model).__name__, answer, len(inputs))
-        labels = logits.detach().argmax(1) if labels is None else labels
-        require_labels(labels, logits)
-        loss = functional.cross_entropy(logits, labels, reduction="sum")
+        loss = _loss(type(model).__name__, answer, targets, task, len(inputs))
         wanted = list(gates.values())
         gradients = torch.autograd.grad(loss, wanted, materialize_grads=True) if wanted else ()
     totals = {group.id: torch.zeros(len(inputs), group.size) for group in graph.prunable}
@@ -206,6 +207,19 @@ def gate_gradients(
         for group, rows, units in units_read(graph, call):
             totals[group].index_add_(1, units, flat[:, rows])
     return totals
+
+
+def _loss(name: str, answer: Any, targets: Tensor | None, task: Task | None, count: int) -> Tensor:
+    """The sum of the losses of `count` images, see `gate_gradients`."""
+    if task is None or (targets is None and isinstance(task, Own)):
+        task = guess(name, answer, targets)
+    outputs = task.outputs(name, answer, count)
+    if targets is not None:
+        return task.losses(outputs, task.fitted(targets, outputs)).sum()
+    if isinstance(task, Regression):
+        signs = torch.randint(2, outputs.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        return (outputs * signs).sum() / math.sqrt(max(1, outputs[0].numel()))
+    return task.losses(outputs, task.answers(outputs.detach())).sum()
 
 
 def units_read(graph: ChannelGraph, layer: int) -> list[tuple[str, Tensor, Tensor]]:

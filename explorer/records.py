@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.strings import Message, Strings
-from explorer.values import Classes, Cost, Estimate, FixedCall, Latency, Plan, Recovery, Request
+from explorer.values import Classes, Cost, Estimate, FixedCall, Floats, Latency, Plan, Recovery, Request
 
 
 def recovered(recovery: Recovery, cut: bool = True) -> Message:
@@ -148,6 +148,15 @@ class Outcomes:
     reference: Classes
     now: Classes
     labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of the explore images in two states, float32 (N,), higher = better: where images have no classes."""
+
+    reference: Floats
+    now: Floats
+    measure: str
 
 
 @dataclass(frozen=True)

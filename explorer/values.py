@@ -385,26 +385,46 @@ def wilson_interval(correct: int, seen: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def mean_interval(total: float, squares: float, seen: int) -> tuple[float, float]:
+    """95 % interval of a mean of `seen` numbers, by the normal distribution: of their sum and their squares' sum."""
+    if seen < 2:
+        return -math.inf, math.inf
+    mean = total / seen
+    half = 1.959964 * math.sqrt(max(0.0, squares / seen - mean * mean) / (seen - 1))
+    return mean - half, mean + half
+
+
 Counts = Literal["accuracy", "agreement", "itself"]
-"""What an estimate counts: images whose top-1 class is the label; without labels, images whose top-1 class is the
-dense network's; or nothing, since it is of the dense network itself, which agrees with itself by definition."""
+"""What outputs are held against in an estimate: the targets of the images; where there are none, the dense network's
+outputs; or nothing, since it is of the dense network itself, which agrees with itself by definition."""
+
+NO_SHARES = ("R2", "score")  # measures that are not told in per cent
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Accuracy so far: `correct` of `seen` images out of `of`, and the state it belongs to.
+    """How good a network's outputs are, so far: on `seen` images out of `of`, and the state it belongs to.
 
-    `counts` says what `correct` means. Unless it is "accuracy", `divergence` is the mean over the seen images
+    `measure` says what is counted, `correct` is the sum of it over the seen images. For classes that is "accuracy", and
+    `correct` the number of images whose top-1 class is the label; without labels "agreement", those whose class is the
+    dense network's. For other tasks (`explorer.data.tasks`) `squares` is the sum of squares of the images' scores.
+    Unless `counts` is "accuracy", `divergence` is, for classes, the mean over the seen images
     of KL(dense || now) = sum_k p_k (log p_k - log q_k) in nats, p and q the softmax of the logits of the dense
     network and of this one.
     """
 
     state_key: str
-    correct: int
+    correct: float
     seen: int
     of: int
     counts: Counts = "accuracy"
     divergence: float | None = None
+    measure: str = ""
+    squares: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.measure:
+            object.__setattr__(self, "measure", "accuracy" if self.counts == "accuracy" else "agreement")
 
     def __repr__(self) -> str:
         return f"<Estimate {self}, state {self.state_key[:8]}>"
@@ -416,25 +436,57 @@ class Estimate:
             return f"unknown, {images}"
         if self.counts == "itself":
             return f"the dense network itself, 100 % by definition, {images}"
-        share = f"{100 * self.accuracy:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
-        if self.divergence is None:
-            return f"{share}, {images}"
-        return f"{share} agreement with the dense network, divergence {self.divergence:.3g} nats, {images}"
+        value, low, high = (self.told(each) for each in (self.value, self.low, self.high))
+        share = f"{value}{' %' if self.percent else ''} ({low} to {high})"
+        if self.counts == "agreement":
+            share += " agreement with the dense network"
+        if self.measure not in ("accuracy", "agreement"):
+            share += f" ({self.measure} of the outputs)" if self.counts == "agreement" else f" {self.measure}"
+        if self.divergence is not None:
+            share += f", divergence {self.divergence:.3g} nats"
+        return f"{share}, {images}"
 
     @property
-    def accuracy(self) -> float:
-        """Share of images whose top-1 class is right (see `counts`), in [0, 1]; NaN before the first image."""
+    def value(self) -> float:
+        """Mean of what is counted over the seen images, higher = better; NaN before the first image."""
         return self.correct / self.seen if self.seen else math.nan
 
     @property
+    def accuracy(self) -> float:
+        """Share of images whose top-1 class is right (see `counts`), in [0, 1]; NaN before the first image.
+
+        Raises BadInput where something else is counted.
+        """
+        if self.squares is not None:
+            raise BadInput(f"This estimate is no accuracy of classes: it counts {self.measure}. Use .value.")
+        return self.value
+
+    @property
+    def percent(self) -> bool:
+        """Whether it is told in per cent."""
+        return self.measure not in NO_SHARES
+
+    def told(self, value: float) -> str:
+        """A value in digits, without its unit: "92.6" of per cent, "0.926" of what is no share."""
+        return f"{100 * value:.1f}" if self.percent else f"{value:.4g}"
+
+    @property
+    def _interval(self) -> tuple[float, float]:
+        if self.counts == "itself":
+            return 1.0, 1.0
+        if self.squares is None:
+            return wilson_interval(int(self.correct), self.seen)
+        return mean_interval(self.correct, self.squares, self.seen)
+
+    @property
     def low(self) -> float:
-        """Lower end of the 95 % Wilson interval; of what holds by definition there is none, and it is 1."""
-        return 1.0 if self.counts == "itself" else wilson_interval(self.correct, self.seen)[0]
+        """Lower end of the 95 % interval (Wilson's of a share of images); of what holds by definition it is 1."""
+        return self._interval[0]
 
     @property
     def high(self) -> float:
-        """Upper end of the 95 % Wilson interval, as `low`."""
-        return 1.0 if self.counts == "itself" else wilson_interval(self.correct, self.seen)[1]
+        """Upper end of the 95 % interval, as `low`."""
+        return self._interval[1]
 
     @property
     def done(self) -> bool:

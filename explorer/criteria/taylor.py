@@ -28,7 +28,7 @@ class Taylor:
     label: str = "effect on the loss (Taylor)"
     about: str = (
         "Squared first-order change of the loss if the channel were removed (Molchanov et al. 2019); of images "
-        "without labels, the network's own answers are taken for the labels."
+        "without labels, the network's own answers are taken for the labels; of numbers, the change of the outputs."
     )
     needs_data: bool = True
     comparable: bool = True
@@ -49,5 +49,6 @@ class Taylor:
 
 def _gradients(subject: Subject, rows: torch.Tensor) -> dict[str, torch.Tensor]:
     assert subject.images is not None
-    labels = None if subject.images.labels is None else subject.images.labels[rows]
-    return gate_gradients(subject.model, subject.graph, subject.images.inputs(rows), labels)
+    images = subject.images
+    targets = None if images.labels is None else images.labels[rows]
+    return gate_gradients(subject.model, subject.graph, images.inputs(rows), targets, images.task)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from explorer.data.images import Data, Images, Split
+from explorer.data.tasks import CLASSIFICATION
 from explorer.errors import ExplorerError
 
 CLASSES = (
@@ -73,6 +74,7 @@ class BundledImages(Images):
     def __init__(self, split: Split, normalize: Callable[[Tensor], Tensor]) -> None:
         object.__setattr__(self, "split", split)
         object.__setattr__(self, "normalize", normalize)
+        object.__setattr__(self, "task", CLASSIFICATION)
 
     def __getattr__(self, name: str) -> Tensor:  # called only for what __init__ has not set
         if name not in ("pixels", "labels"):

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from explorer.data.tasks import Task
 from explorer.errors import BadInput, ExplorerError, require_whole
 from explorer.graph.inputs import require_dense
 from explorer.values import content_key
@@ -59,21 +60,24 @@ class Normalize:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images of one shape, their labels if they have any, and how they become a network's inputs.
+    """Images of one shape, their targets if they have any, and how they become a network's inputs.
 
-    `pixels` (N, C, H, W) is uint8 (0..255), or float32; `labels` int64 (N,), 0 or more, or None; of two
+    `pixels` (N, C, H, W) is uint8 (0..255), or float32; `labels` are class numbers, int64 (N,), 0 or more, the targets
+    of another task (N, ...), or None; of two
     classes they may be given as floats 0. and 1., and all of them as (N, 1). `normalize` maps float32 images (0..1 if
-    they were uint8) to inputs of the same batch size. Raises BadInput.
+    they were uint8) to inputs of the same batch size. `task` says how outputs are judged; None: it is guessed from
+    outputs and targets. Raises BadInput.
     """
 
     pixels: Tensor
     labels: Tensor | None
     normalize: Callable[[Tensor], Tensor]
+    task: Task | None = None
 
     def __post_init__(self) -> None:
         _check_pixels(self.pixels)
         if self.labels is not None:
-            object.__setattr__(self, "labels", _class_numbers(self.labels, len(self.pixels)))
+            object.__setattr__(self, "labels", _targets(self.labels, len(self.pixels), self.task))
         if not callable(self.normalize):
             raise BadInput(f"normalize is a {type(self.normalize).__name__}; expected a function. {MAPS}")
 
@@ -86,7 +90,7 @@ class Images:
 
     @property
     def labelled(self) -> bool:
-        """Whether the right classes are known."""
+        """Whether the targets are known."""
         return self.labels is not None
 
     def inputs(self, rows: slice | Tensor = slice(None)) -> Tensor:
@@ -119,8 +123,28 @@ class Images:
         require_whole("The number of images in a subset", count, 1)
         if count >= len(self):
             return self
-        labels = None if self.labels is None else self.labels[:count]
-        return Images(self.pixels[:count], labels, self.normalize)
+        return self._chosen(slice(0, count))
+
+    def _chosen(self, rows: slice | Tensor) -> "Images":
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, pixels=self.pixels[rows], labels=labels)
+
+    @property
+    def class_numbers(self) -> Tensor | None:
+        """The right classes, int64 (N,), where targets are class numbers; else None."""
+        labels = self.labels
+        named = self.task is None or self.task.decides
+        return (
+            labels
+            if named and labels is not None and labels.dim() == 1 and not labels.is_floating_point()
+            else None
+        )
+
+    def judged_as(self, task: Task, outputs: Tensor) -> "Images":
+        """The images with the task, and targets as it takes them for outputs of that shape. Raises BadInput."""
+        return replace(
+            self, task=task, labels=None if self.labels is None else task.fitted(self.labels, outputs)
+        )
 
     def mixed(self, count: int) -> "Images":
         """`count` images (all, if there are fewer) that stand for the whole: the first ones, where these do.
@@ -131,15 +155,14 @@ class Images:
         require_whole("The number of images in a subset", count, 1)
         if count >= len(self):
             return self
-        if self.labels is not None:
-            classes = int(self.labels.max()) + 1
-            whole = self.labels.bincount(minlength=classes) / len(self)
-            first = self.labels[:count].bincount(minlength=classes) / count
+        if (labels := self.class_numbers) is not None:
+            classes = int(labels.max()) + 1
+            whole = labels.bincount(minlength=classes) / len(self)
+            first = labels[:count].bincount(minlength=classes) / count
             if float((whole - first).abs().sum()) / 2 <= FAIR:
                 return self.subset(count)
         rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:count]
-        labels = None if self.labels is None else self.labels[rows]
-        return Images(self.pixels[rows], labels, self.normalize)
+        return self._chosen(rows)
 
     @cached_property
     def key(self) -> str:
@@ -215,44 +238,35 @@ def _check_pixels(pixels: Tensor) -> None:
         )
 
 
-def _class_numbers(labels: Tensor, count: int) -> Tensor:
-    """int64 (N,) of labels as users of a binary loss have them too: (N, 1), and floats 0. and 1. Raises BadInput."""
-    given = labels
-    if isinstance(labels, Tensor):
-        require_dense("Labels", labels)
-    if isinstance(labels, Tensor) and labels.dim() == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if (
-        isinstance(labels, Tensor)
-        and labels.is_floating_point()
-        and bool(((labels == 0) | (labels == 1)).all())
-    ):
-        labels = labels.long()
-    if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.dtype != torch.int64:
-        raise BadInput(f"Labels are class numbers, int64 of shape (N,), not {_described(given)}")
-    if len(labels) != count:
+def _targets(targets: Tensor, count: int, task: Task | None) -> Tensor:
+    """Targets of `count` images: class numbers int64 (N,) also of those who have them as users of a binary loss do,
+    (N, 1) and floats 0. and 1.; others as they are. Raises BadInput.
+    """
+    if not isinstance(targets, Tensor):
         raise BadInput(
-            f"{count} images and {len(labels)} labels were given; there must be one label per image."
+            f"Labels are class numbers, int64 of shape (N,), or other targets, a tensor (N, ...), not "
+            f"{type(targets).__name__}."
         )
-    if (least := int(labels.min())) < 0:
-        raise BadInput(f"Label {least} is out of range: labels are class numbers from 0 on.")
-    return labels
-
-
-def _described(labels: object) -> str:
-    """What was given for labels, and what to do instead."""
-    if not isinstance(labels, Tensor):
-        return f"{type(labels).__name__}."
-    said = f"{labels.dtype} {tuple(labels.shape)}"
-    if labels.dim() == 2 and labels.shape[1] > 1:
-        return (
-            f"{said}. Several labels of one image (multi-label) cannot be judged yet: leave them out, or if every "
-            "row has a single 1, pass labels.argmax(1)."
+    require_dense("Labels", targets)
+    if targets.dim() == 0 or targets.is_complex() or len(targets) != count:
+        raise BadInput(
+            f"{count} images and labels of shape {tuple(targets.shape)} ({targets.dtype}) were given; there must be "
+            "one label, or one row of targets, per image."
         )
-    if labels.is_floating_point() and labels.numel():
-        return (
-            f"{said} from {float(labels.min()):g} to {float(labels.max()):g}. Class numbers become it by "
-            "labels.long(); for a network of one logit, labels are 0 and 1. Numbers to be estimated (regression) "
-            "cannot be judged yet: leave them out."
+    if (
+        targets.is_floating_point()
+        and not (finite := torch.isfinite(targets).reshape(count, -1).all(1)).all()
+    ):
+        raise BadInput(
+            f"The target of image {int((~finite).nonzero()[0])} holds NaN or infinite numbers: leave it out."
         )
-    return f"{said}."
+    if targets.dtype == torch.bool or not targets.is_floating_point():
+        targets = targets.long()
+    one_each = targets.numel() == count and targets.dim() <= 2
+    if one_each and (task is None or task.decides) and bool(((targets == 0) | (targets == 1)).all()):
+        targets = targets.long()
+    if one_each and not targets.is_floating_point():
+        targets = targets.flatten()
+        if (least := int(targets.min())) < 0 and (task is None or task.decides):
+            raise BadInput(f"Label {least} is out of range: labels are class numbers from 0 on.")
+    return targets

@@ -45,7 +45,7 @@ def as_images(data: DataSource, split: Split) -> Images:
             f"{data.name} has no {split} images, and they are needed here. Pass data = explorer.data.Data("
             f"..., {split}=Images(...), ...)."
         )
-    if images.labels is not None and (most := int(images.labels.max())) >= len(data.classes):
+    if images.class_numbers is not None and (most := int(images.class_numbers.max())) >= len(data.classes):
         raise BadInput(
             f"Label {most} among the {split} images of {data.name} is out of range: it has "
             f"{len(data.classes)} classes, so labels go from 0 to {len(data.classes) - 1}."
@@ -77,7 +77,7 @@ def as_data(
     explore = (
         data if isinstance(data, Images) else Images(*_collected(data, as_crop(size)), normalize or identity)
     )
-    count = 0 if explore.labels is None else int(explore.labels.max()) + 1
+    count = 0 if explore.class_numbers is None else int(explore.class_numbers.max()) + 1
     return Data(name, _class_names(data, count), None, explore, None)
 
 
@@ -229,10 +229,8 @@ def _as_pixels(images: Any) -> Tensor:
 
 
 def _as_labels(labels: Any) -> Tensor:
-    """On the CPU, integer types as int64; Images checks the rest."""
+    """On the CPU; Images checks the rest."""
     if not isinstance(labels, Tensor):
         raise BadInput(f"The labels are a {type(labels).__name__}, not a tensor. {ACCEPTED}")
     require_dense("Labels", labels)
-    labels = labels.detach().cpu()
-    whole = not (labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool)
-    return labels.long() if whole else labels
+    return labels.detach().cpu()

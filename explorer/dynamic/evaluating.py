@@ -17,7 +17,7 @@ from explorer.data.fitting import require_labels
 from explorer.dynamic.counting import macs
 from explorer.dynamic.network import Dynamic, Passed, most_active
 from explorer.errors import BadInput
-from explorer.evaluate.estimates import Check, divergences, eval_mode, forward, not_finite, nothing
+from explorer.evaluate.estimates import Check, class_logits, divergences, eval_mode, not_finite, nothing
 from explorer.graph import trace
 from explorer.instances import Instances
 from explorer.values import ChannelGraph, Estimate, content_key
@@ -133,6 +133,11 @@ def subnetworks(
     source = network.data if data is None else data
     assert source is not None
     images = as_images(source, "explore")
+    if images.task is not None and not images.task.decides:
+        raise BadInput(
+            f"Subnetworks of single images are judged by the classes that they answer with, and these images are for "
+            f"{images.task.name}."
+        )
     graph = trace(network.model, network.example)
     if dynamic is None:
         dynamic = most_active(network, graph)
@@ -192,7 +197,7 @@ def _dense_macs(dynamic: Dynamic) -> int:
 
 def _dense_logits(dense: nn.Module, inputs: Tensor) -> Tensor:
     with eval_mode(dense):
-        return forward(dense, inputs)
+        return class_logits(dense, inputs)
 
 
 def _weights(dynamic: Dynamic) -> list[object]:

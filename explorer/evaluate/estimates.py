@@ -1,11 +1,13 @@
-"""Accuracy, batch by batch: what a network says of images, and which it gets right.
+"""How good a network's outputs are, batch by batch: for classes accuracy, else what the images' task counts.
 
-Without labels: how often it agrees with the dense network, and how far its probabilities diverge from that one's.
+Without targets: how far its outputs agree with the dense network's; for classes also how far its probabilities diverge.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +16,15 @@ from torch import Tensor, nn
 
 from explorer.data import DataSource, Images, as_images, identity
 from explorer.data.batches import fitting, split_evenly
-from explorer.data.fitting import first_not_finite, require_labels, require_logits, taking
+from explorer.data.fitting import first_not_finite, require_logits, taking
 from explorer.data.images import Split
+from explorer.data.tasks import Own, Task, guess
 from explorer.errors import BadInput, Interrupted
-from explorer.values import Bools, Classes, Counts, Estimate, read_only
+from explorer.values import Bools, Classes, Counts, Estimate, Floats, read_only
 from explorer.zoo.network import Network
 
 FIRST_BATCH = 100  # images before the first estimate; later batches may be larger
+REMEMBERED = 2**28  # bytes of the dense network's outputs that are kept; others are worked out again
 Check = Callable[[], object]
 
 
@@ -58,13 +62,16 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def forward(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Logits (N, classes) of inputs (N, ...); raises BadInput where the network cannot take or give that."""
-    name = type(model).__name__
+def forward(model: nn.Module, inputs: Tensor) -> Any:
+    """What a network answers to inputs (N, ...); raises BadInput where it cannot take them."""
     hint = "Check that the images have the size and channels that the network was made for."
-    with taking(name, inputs, hint):
-        answer = model(inputs)
-    return require_logits(name, answer, len(inputs))
+    with taking(type(model).__name__, inputs, hint):
+        return model(inputs)
+
+
+def class_logits(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Logits (N, classes) of inputs (N, ...); raises BadInput where the network cannot take or give that."""
+    return require_logits(type(model).__name__, forward(model, inputs), len(inputs))
 
 
 def not_finite(model: nn.Module) -> str:
@@ -76,35 +83,44 @@ def not_finite(model: nn.Module) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What a network says of the images seen so far, (seen,) each, and the estimate that it comes to.
+    """How good the outputs for the images seen so far are, (seen,) each, and the estimate that it comes to.
 
-    `predicted` are its top-1 classes, `truth` the right ones, and `right` says where the two agree.
+    `scores` are float32, 0 or 1 for classes. Where every image has one right class, `predicted` are the top-1 classes
+    and `truth` the right ones; else None.
     """
 
     estimate: Estimate
-    right: Bools
-    predicted: Classes
-    truth: NDArray[np.int64]
+    scores: Floats
+    predicted: Classes | None = None
+    truth: NDArray[np.int64] | None = None
+
+    @property
+    def right(self) -> Bools:
+        """Where the two agree."""
+        return read_only(self.scores > 0.5)
 
 
 class Judge:
-    """Holds networks against the labels of images or, where these have none, against what `dense` says of them.
+    """Holds networks against the targets of images or, where these have none, against what `dense` says of them.
 
     `dense` is asked once for every batch, when that is first needed, and must not be changed meanwhile. It agrees
-    with itself by definition. Where it is given, batches are as large as memory holds of it. For one thread at a time.
-    Raises BadInput for images without labels if there is no dense network.
+    with itself by definition. Where it is given, batches are as large as memory holds of it.
+    Raises BadInput for images without targets if there is no dense network.
     """
 
     def __init__(self, images: Images, dense: nn.Module | None = None) -> None:
         if not images.labelled and dense is None:
             raise BadInput(
-                "These images have no labels, so accuracy cannot be counted. How often a smaller network agrees "
+                "These images have no labels, so accuracy cannot be counted. How well a smaller network agrees "
                 "with the dense one can: pass the dense network, as in evaluate(small, data, dense=net.model)."
             )
         self.dense = None if images.labelled else dense
         self._largest = dense
         self._images = images
-        self._answers: dict[int, Tensor] = {}  # the dense network's logits, by the first image of a batch
+        self._told: tuple[Task, Any] | None = None  # the task, and targets as it takes them
+        self._answers: dict[int, Any] = {}  # the dense network's outputs, by the first image of a batch
+        self._kept = 0  # bytes of them
+        self._lock = threading.Lock()
 
     def judge(
         self, model: nn.Module, state_key: str, batch: int = 125, check: Check = nothing
@@ -113,37 +129,77 @@ class Judge:
 
         The first batch has at most FIRST_BATCH images, the others at most `batch`, or fewer that fit memory. `check`
         is called before every batch and may raise. The network runs in eval and inference mode and is
-        left as found between batches. Raises BadInput for inputs, labels or weights that cannot be evaluated.
+        left as found between batches. Raises BadInput for inputs, targets or weights that cannot be evaluated.
         """
-        images, labels, of = self._images, self._images.labels, len(self._images)
+        images, of = self._images, len(self._images)
         itself = model is self.dense
-        counts: Counts = "accuracy" if labels is not None else "itself" if itself else "agreement"
+        counts: Counts = "accuracy" if images.labelled else "itself" if itself else "agreement"
+        scores = np.empty(of, dtype=np.float32)
         predicted, truth = np.empty(of, dtype=np.int16), np.empty(of, dtype=np.int64)
-        total = 0.0
+        total = divergence = 0.0
         largest = model if self._largest is None else self._largest
         with eval_mode(largest), torch.inference_mode():
             batch = fitting(largest, images.inputs(slice(0, 1)), batch)
         for rows in _batches(of, batch):
             check()
-            if labels is not None:
-                logits, expected = _logits(model, images, rows), labels[rows]
-                require_labels(expected, logits)
-            else:
-                dense = self._dense_logits(rows)
-                logits, expected = dense if itself else _logits(model, images, rows), dense.argmax(1)
-                total += float(divergences(dense, logits).sum())
+            dense = None if images.labelled else self._dense_outputs(rows)
+            answer = None if itself else _answer(model, images, rows)
+            task, targets = self._task(model, answer, dense, rows)
+            outputs: Any = dense if itself else _outputs(task, model, answer, rows)
+            with torch.inference_mode():
+                if dense is None:
+                    expected = targets[rows]
+                else:
+                    expected = task.answers(dense)
+                    divergence += _apart(task, dense, outputs)
+                scores[rows] = task.scores(outputs, expected).float().numpy()
             seen = rows.stop
-            predicted[rows], truth[rows] = logits.argmax(1).numpy(), expected.numpy()
-            right = predicted[:seen] == truth[:seen]
-            correct, divergence = int(np.count_nonzero(right)), None if labels is not None else total / seen
-            estimate = Estimate(state_key, correct, seen, of, counts, divergence)
-            yield Judged(estimate, read_only(right), read_only(predicted[:seen]), read_only(truth[:seen]))
+            if not np.isfinite(scores[rows]).all():
+                raise BadInput(
+                    f"The {task.measure} of {type(model).__name__} is not finite; {not_finite(model)}"
+                )
+            here = read_only(scores[:seen])
+            apart = None if dense is None or not task.decides else divergence / seen
+            measure = task.measure if images.labelled else task.agreement
+            if task.decides:
+                predicted[rows], truth[rows] = outputs.argmax(1).numpy(), expected.numpy()
+                right = int(np.count_nonzero(here))
+                estimate = Estimate(state_key, right, seen, of, counts, apart, measure)
+                yield Judged(estimate, here, read_only(predicted[:seen]), read_only(truth[:seen]))
+            else:
+                exact = here.astype(np.float64)
+                total, squares = float(exact.sum()), float(np.square(exact).sum())
+                yield Judged(Estimate(state_key, total, seen, of, counts, None, measure, squares), here)
 
-    def _dense_logits(self, rows: slice) -> Tensor:
-        if rows.start not in self._answers:
-            assert self.dense is not None
-            self._answers[rows.start] = _logits(self.dense, self._images, rows)
-        return self._answers[rows.start]
+    def _task(self, model: nn.Module, answer: Any, dense: Any, rows: slice) -> tuple[Task, Any]:
+        """The task of the images, told or guessed at the first batch, and their targets as it takes them."""
+        with self._lock:
+            if self._told is None:
+                name, task, targets = type(model).__name__, self._images.task, self._images.labels
+                if dense is not None:
+                    task = _without_targets(task, name, dense)
+                    self._told = task.on(dense), None
+                else:
+                    task = task or guess(name, answer, targets)
+                    assert targets is not None
+                    targets = task.fitted(targets, task.outputs(name, answer, rows.stop - rows.start))
+                    self._told = task.on(targets), targets
+            return self._told
+
+    def _dense_outputs(self, rows: slice) -> Any:
+        with self._lock:
+            known = self._answers.get(rows.start)
+        if known is not None:
+            return known
+        assert self.dense is not None
+        answer = _answer(self.dense, self._images, rows)
+        task = _without_targets(self._images.task, type(self.dense).__name__, answer)
+        outputs = _outputs(task, self.dense, answer, rows)
+        with self._lock:
+            if self._kept + outputs.nbytes <= REMEMBERED and rows.start not in self._answers:
+                self._answers[rows.start] = outputs
+                self._kept += outputs.nbytes
+        return outputs
 
 
 def divergences(dense: Tensor, now: Tensor) -> Tensor:
@@ -152,10 +208,7 @@ def divergences(dense: Tensor, now: Tensor) -> Tensor:
     Kullback & Leibler 1951. Raises BadInput for different numbers of classes.
     """
     if dense.shape != now.shape:
-        raise BadInput(
-            f"The dense network answers with {dense.shape[1]} logits and this one with {now.shape[1]}: they do not "
-            "tell the same classes apart. Pass the network that this one was cut from."
-        )
+        raise _other_outputs(tuple(dense.shape[1:]), tuple(now.shape[1:]))
     ours, theirs = now.double().log_softmax(1), dense.double().log_softmax(1)
     return (theirs.exp() * (theirs - ours)).sum(1).clamp(min=0)
 
@@ -168,13 +221,39 @@ def _batches(count: int, batch: int) -> Iterator[slice]:
         yield slice(int(part[0]), int(part[-1]) + 1)
 
 
-def _logits(model: nn.Module, images: Images, rows: slice) -> Tensor:
-    """Finite logits (n, classes) of some images. Raises BadInput."""
+def _without_targets(task: Task | None, name: str, answer: Any) -> Task:
+    """The task by which outputs are held against the dense network's: a user's own functions need targets."""
+    return guess(name, answer, None) if task is None or isinstance(task, Own) else task
+
+
+def _apart(task: Task, dense: Tensor, now: Tensor) -> float:
+    """Sum of the divergences of a batch of classifications; 0 for other tasks. Raises BadInput for other shapes."""
+    if dense.shape != now.shape:
+        raise _other_outputs(tuple(dense.shape[1:]), tuple(now.shape[1:]))
+    return float(divergences(dense, now).sum()) if task.decides else 0.0
+
+
+def _other_outputs(dense: tuple[int, ...], now: tuple[int, ...]) -> BadInput:
+    one, other = (
+        f"{shape[0]} logits" if len(shape) == 1 else f"outputs of shape {shape}" for shape in (dense, now)
+    )
+    return BadInput(
+        f"The dense network answers with {one} and this one with {other}: they do not "
+        "tell the same things apart. Pass the network that this one was cut from."
+    )
+
+
+def _answer(model: nn.Module, images: Images, rows: slice) -> Any:
     with eval_mode(model), torch.inference_mode():
-        logits = forward(model, images.inputs(rows))
-    if not torch.isfinite(logits).all():
-        raise BadInput(f"The logits of {type(model).__name__} are not finite; {not_finite(model)}")
-    return logits
+        return forward(model, images.inputs(rows))
+
+
+def _outputs(task: Task, model: nn.Module, answer: Any, rows: slice) -> Any:
+    """What the task judges of an answer, finite. Raises BadInput."""
+    outputs = task.outputs(type(model).__name__, answer, rows.stop - rows.start)
+    if isinstance(outputs, Tensor) and not torch.isfinite(outputs).all():
+        raise BadInput(f"The outputs of {type(model).__name__} are not finite; {not_finite(model)}")
+    return outputs
 
 
 def evaluate(
@@ -183,7 +262,7 @@ def evaluate(
     split: Split = "explore",
     dense: nn.Module | Network | None = None,
 ) -> Estimate:
-    """Accuracy of a network on all images of a split ("train", "explore" or "final") of the data.
+    """Accuracy of a network, or what else their task counts, on all images of a split ("train", "explore" or "final").
 
     `data` is anything that holds images (Data, Images, tensors, a Dataset or DataLoader, a folder); by default
     the loaded network's own. Without labels, agreement with the network `dense` is counted instead, and the
@@ -208,6 +287,8 @@ def evaluate(
     except KeyboardInterrupt:
         counted = "right" if images.labelled else "as the dense network says"
         so_far = f", {estimate.correct} of them {counted}" if estimate.seen else ""
+        if estimate.squares is not None:
+            so_far = f": {estimate}"
         raise Interrupted(
             f"Evaluation stopped after {estimate.seen} of {estimate.of} images{so_far}."
         ) from None

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from explorer.data import Data, DataSource, Images, as_images
 from explorer.data.batches import fitting, split_evenly
-from explorer.data.fitting import require_labels
+from explorer.data.tasks import Own, guess
 from explorer.errors import BadInput, ExplorerError, Interrupted, require_name
 from explorer.evaluate.estimates import (
     Check,
@@ -95,7 +94,7 @@ def train(
     peak_rate: float = PEAK_RATE,
     check: Check = nothing,
 ) -> Iterator[TrainingStep]:
-    """Train in place on cross-entropy, one event per step; the model is in eval mode after the last one.
+    """Train in place on the loss of the images' task, one event per step; the model is in eval mode after the last one.
 
     SGD with Nesterov momentum 0.9, weight decay 5e-4 on matrices and filters, rate rising to `peak_rate` in
     the first fifth of the steps and falling to 0 along a cosine. Parameters that do not require gradients
@@ -106,7 +105,8 @@ def train(
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     _require_trainable(model, trained, images, epochs)
-    all_labels = require_trainable(images)
+    require_trainable(images)
+    name = type(model).__name__
     optimizer = torch.optim.SGD(
         [
             {"params": [p for p in trained if p.dim() > 1], "weight_decay": WEIGHT_DECAY},
@@ -128,10 +128,13 @@ def train(
             step_seed = int(torch.randint(2**62, (), generator=generator))
             step += 1
             with own_torch_numbers(step_seed), torch.inference_mode(False), torch.enable_grad():
-                logits = forward(model, images.inputs(rows))
-                labels = all_labels[rows]
-                require_labels(labels, logits)
-                loss = cross_entropy(logits, labels)
+                answer = forward(model, images.inputs(rows))
+                if step == 1:
+                    task = images.task or guess(name, answer, images.labels)
+                    images = images.judged_as(task, task.outputs(name, answer, len(rows)))
+                assert images.labels is not None
+                outputs = task.outputs(name, answer, len(rows))
+                loss = task.losses(outputs, images.labels[rows]).mean()
                 if not math.isfinite(loss.item()):
                     raise ExplorerError(
                         f"Training broke down: the loss is {loss.item()} at step {step} of {of}; "
@@ -219,14 +222,27 @@ def _require_two(images: Images, what: str) -> None:
         raise BadInput(f"{what} need at least 2 training images, got {len(images)}: pass more.")
 
 
-def require_trainable(images: Images) -> Tensor:
-    """The labels of training images; raises BadInput if they have none."""
+def require_trainable(images: Images) -> None:
+    """Raise BadInput if training images have no targets, or their task no loss."""
     if images.labels is None:
         raise BadInput(
             "Training needs labels, and these training images have none. Pass labelled ones, or only re-estimate "
             "the statistics of batch norm, which needs images alone."
         )
-    return images.labels
+    if isinstance(images.task, Own) and images.task.loss is None:
+        raise BadInput("Training needs a loss, and load() was given a score only: pass loss=f too.")
+
+
+def class_labels(images: Images) -> Tensor:
+    """The labels int64 (N,) of training images, for what trains on classes only. Raises BadInput."""
+    require_trainable(images)
+    if images.class_numbers is None:
+        what = "other targets" if images.task is None else images.task.name
+        raise BadInput(
+            f"This trains by cross-entropy on class labels, and these images are for {what}. Plain training, under "
+            "After cutting or explorer.recover, uses the loss of any task."
+        )
+    return images.class_numbers
 
 
 def _require_trainable(model: nn.Module, trained: list[nn.Parameter], images: Images, epochs: int) -> None:

@@ -80,7 +80,7 @@ def sensitivity(
     }
     dense = estimate(full_plan(graph), Recovery())
     for group, plan in sorted(halved.items(), key=lambda pair: cost(graph, pair[1]).macs):
-        yield group, 100 * (dense.accuracy - estimate(plan, recovery).accuracy)
+        yield group, 100 * (dense.value - estimate(plan, recovery).value)
 
 
 def bands(

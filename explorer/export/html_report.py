@@ -87,7 +87,7 @@ def _facts(report: Report) -> Iterator[str]:
     if now.explore is not None and dense.explore is not None:
         yield _fact(
             counted(now.explore).capitalize(),
-            f"{100 * now.explore.accuracy:.1f} %",
+            f"{100 * now.explore.value:.1f} %",
             f"{100 * now.explore.low:.1f} to {100 * now.explore.high:.1f}; dense {accuracy_text(dense.explore)}",
         )
         if now.explore.divergence is not None:

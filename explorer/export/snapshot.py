@@ -73,10 +73,10 @@ def _accuracy(estimate: Estimate | None, label: str, reference: Estimate | None)
     if estimate.counts == "agreement":
         seen += f", divergence {divergence_text(estimate)}"
     elif reference is not None and reference.seen and reference.counts == "accuracy":
-        seen += f", reference {100 * reference.accuracy:.1f} %"
+        seen += f", reference {100 * reference.value:.1f} %"
     interval = f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
     interval = "by definition" if estimate.counts == "itself" else interval
-    return name, f"{100 * estimate.accuracy:.1f} %", interval, seen
+    return name, f"{100 * estimate.value:.1f} %", interval, seen
 
 
 def _amount(name: str, now: int, whole: int, unit: str = "") -> Fact:

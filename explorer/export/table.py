@@ -30,9 +30,7 @@ def accuracy_text(estimate: Estimate) -> str:
     """Percent with the interval, e.g. "84.1 % (82.4 to 85.6)"."""
     if estimate.counts == "itself":
         return "100 % (by definition)"
-    return f"{estimate.accuracy:.1%} ({estimate.low * 100:.1f} to {estimate.high * 100:.1f})".replace(
-        "%", " %"
-    )
+    return f"{estimate.value:.1%} ({estimate.low * 100:.1f} to {estimate.high * 100:.1f})".replace("%", " %")
 
 
 def latency_text(latency: Latency) -> str:
@@ -84,7 +82,7 @@ def rows(report: Report) -> Iterator[Row]:
     ):
         if before is not None and after is not None:
             name = f"{counted(after)}, {after.seen:,} {split} images"
-            yield name, accuracy_text(before), accuracy_text(after), _ratio(after.accuracy, before.accuracy)
+            yield name, accuracy_text(before), accuracy_text(after), _ratio(after.value, before.value)
             if after.divergence is not None:
                 name = f"divergence from dense, {split} images"
                 yield name, divergence_text(before), divergence_text(after), "-"

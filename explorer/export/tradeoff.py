@@ -76,7 +76,7 @@ def _y(percent: float, low: float, high: float) -> float:
 
 
 def _place(visit: Visit, dense: Cost, low: float, high: float) -> tuple[float, float]:
-    return _x(_share(visit.cost, dense)), _y(100 * visit.estimate.accuracy, low, high)
+    return _x(_share(visit.cost, dense)), _y(100 * visit.estimate.value, low, high)
 
 
 def _axes(what: str, low: float, high: float, step: float) -> Iterator[str]:

@@ -27,7 +27,7 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
     if estimate is None:
         return None
     found = {
-        "accuracy" if estimate.counts == "accuracy" else "agreement": estimate.accuracy,
+        "accuracy" if estimate.counts == "accuracy" else "agreement": estimate.value,
         "low": estimate.low,
         "high": estimate.high,
         "correct": estimate.correct,

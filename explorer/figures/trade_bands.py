@@ -69,7 +69,7 @@ def _curve(kind: str, by_share: dict[float, list[SweepPoint]], axes: Axes) -> Cu
 
 def _spread(kind: str, points: Sequence[SweepPoint]) -> tuple[float, float, float]:
     """Middle, low and high accuracy of the points at one share."""
-    accuracies = [point.estimate.accuracy for point in points]
+    accuracies = [point.estimate.value for point in points]
     if kind == "uniform":
         return accuracies[0], points[0].estimate.low, points[0].estimate.high
     return float(np.median(accuracies)), min(accuracies), max(accuracies)

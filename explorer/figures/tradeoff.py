@@ -106,7 +106,7 @@ def columns(shown: Shown, strings: Strings, message: str = "") -> dict[str, Colu
     _reference(tables, shown, axes, labels, strings)
     for visit in shown.placed:
         if words := _name(visit, shown, axes, strings):
-            around = _ABOVE if axes.below(visit.estimate.accuracy) else _AROUND
+            around = _ABOVE if axes.below(visit.estimate.value) else _AROUND
             place = labels.beside([spots[visit.number]], words, around, gap=12)
             _text(tables, *place, "ink")
     for band in bands:
@@ -131,13 +131,13 @@ def hit(shown: Shown, x: float, y: float) -> int | None:
 
 
 def _axes(shown: Shown) -> Axes:
-    intervals = [(v.estimate.low, v.estimate.accuracy, v.estimate.high) for v in shown.placed]
+    intervals = [(v.estimate.low, v.estimate.value, v.estimate.high) for v in shown.placed]
     if shown.reference is not None and shown.reference.seen:
-        intervals.append((shown.reference.low, shown.reference.accuracy, shown.reference.high))
+        intervals.append((shown.reference.low, shown.reference.value, shown.reference.high))
     shares = [share for visit in shown.visits if (share := share_of(visit, shown.x, shown.dense)) is not None]
     bands = () if shown.x == "latency" else shown.bands
     uniform = [
-        (cost_share(point.cost, shown.dense, shown.x), point.estimate.accuracy)
+        (cost_share(point.cost, shown.dense, shown.x), point.estimate.value)
         for point in bands
         if point.kind == "uniform"
     ]
@@ -147,7 +147,7 @@ def _axes(shown: Shown) -> Axes:
 def _spot(visit: Visit, shown: Shown, axes: Axes) -> tuple[float, float]:
     share = share_of(visit, shown.x, shown.dense)
     assert share is not None
-    return axes.x(share), axes.y(visit.estimate.accuracy)
+    return axes.x(share), axes.y(visit.estimate.value)
 
 
 def _ticks(tables: dict[str, Columns], axes: Axes, shown: Shown, strings: Strings) -> None:
@@ -188,7 +188,7 @@ def _point(
     axes: Axes,
     strings: Strings,
 ) -> None:
-    estimate, below = visit.estimate, axes.below(visit.estimate.accuracy)
+    estimate, below = visit.estimate, axes.below(visit.estimate.value)
     after = visit.recovery.kind
     entry = {
         "x": spot[0],
@@ -209,7 +209,7 @@ def _point(
 def accuracy_values(estimate: Estimate) -> dict[str, object]:
     """An estimate as texts have it: accuracy, low, high in percent, and the images seen."""
     return {
-        "accuracy": f"{100 * estimate.accuracy:.1f}",
+        "accuracy": f"{100 * estimate.value:.1f}",
         "low": f"{100 * estimate.low:.1f}",
         "high": f"{100 * estimate.high:.1f}",
         "seen": f"{estimate.seen:,}",
@@ -231,12 +231,12 @@ def _reference(
     tables: dict[str, Columns], shown: Shown, axes: Axes, labels: Labels, strings: Strings
 ) -> None:
     reference = shown.reference
-    if reference is None or not reference.seen or axes.below(reference.accuracy):
+    if reference is None or not reference.seen or axes.below(reference.value):
         return
-    y = axes.y(reference.accuracy)
+    y = axes.y(reference.value)
     _append(tables["reference"], {"y": y})
     for visit in shown.placed:
-        if not axes.below(visit.estimate.accuracy):
+        if not axes.below(visit.estimate.value):
             at = _spot(visit, shown, axes)[0]
             labels.avoid_span(at, axes.y(visit.estimate.low), axes.y(visit.estimate.high), 3)
     if shown.x == "latency":
@@ -248,7 +248,7 @@ def _reference(
         _append(tables["diamond"], {"x": x, "y": y})
         labels.avoid(x, y, 11)
     name = "tradeoff_dense" if shown.reference_is_dense else "tradeoff_reference"
-    words = strings(name, accuracy=f"{100 * reference.accuracy:.1f}")
+    words = strings(name, accuracy=f"{100 * reference.value:.1f}")
     along = [(place / 8, y) for place in range(8)]
     place = labels.beside(along, words, ("above right", "below right"), gap=2)
     labels.avoid_line(y)
@@ -262,8 +262,8 @@ def _name(visit: Visit, shown: Shown, axes: Axes, strings: Strings) -> str:
         words = strings("tradeoff_now")
     elif not words and visit.number == shown.chosen and not uncut(visit):
         words = title(visit, strings)
-    value = strings("tradeoff_percent", value=f"{100 * visit.estimate.accuracy:.1f}")
-    below = value if axes.below(visit.estimate.accuracy) else ""
+    value = strings("tradeoff_percent", value=f"{100 * visit.estimate.value:.1f}")
+    below = value if axes.below(visit.estimate.value) else ""
     return " · ".join(filter(None, (words, below)))
 
 

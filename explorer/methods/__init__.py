@@ -12,7 +12,7 @@ import torch
 
 from explorer.costs import training_bytes
 from explorer.errors import BadInput, Interrupted, require_name, require_path
-from explorer.evaluate.recovery import require_trainable
+from explorer.evaluate.recovery import class_labels
 from explorer.graph import trace
 from explorer.graph.checks import check_model
 from explorer.memory import GIB, available
@@ -161,7 +161,7 @@ def _checked(
             f"{METHODS[method].label} trains, and {network.name} was loaded without training images. Load it with "
             "data=explorer.Data(name, classes, train=explorer.Images(...), explore=..., final=None)."
         )
-    require_trainable(data.train)
+    class_labels(data.train)
     return Subject(network, graph, data.train), chosen
 
 

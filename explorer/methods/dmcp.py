@@ -23,7 +23,7 @@ from explorer.data import Images
 from explorer.data.batches import split_evenly
 from explorer.data.fitting import require_labels
 from explorer.errors import BadInput, NotReachable
-from explorer.evaluate.recovery import reestimate_bn, require_trainable
+from explorer.evaluate.recovery import class_labels, reestimate_bn
 from explorer.graph.randomness import own_torch_numbers
 from explorer.methods.gates import ExpectedCost, Gates
 from explorer.methods.regularisers import REGULARISERS
@@ -116,7 +116,7 @@ class _Search:
     def __init__(self, subject: Subject, settings: DMCPSettings, chains: tuple[Chain, ...]) -> None:
         self._subject, self._settings, self._chains = subject, settings, chains
         self._weights, self._chain_rows = _split(subject.images, settings)
-        self._labels = require_trainable(subject.images)
+        self._labels = class_labels(subject.images)
         graph = subject.graph
         first = (
             subject.network.model

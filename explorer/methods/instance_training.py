@@ -23,7 +23,7 @@ from explorer.dynamic.counting import macs
 from explorer.dynamic.evaluating import require_traced_size
 from explorer.dynamic.network import Dynamic, Passed
 from explorer.errors import BadInput
-from explorer.evaluate.recovery import require_trainable, share_of_peak
+from explorer.evaluate.recovery import class_labels, share_of_peak
 from explorer.graph.randomness import own_torch_numbers
 from explorer.instances import InstanceRun
 from explorer.methods.repeatable import copied, require_alike, rows_of, seed_of
@@ -49,7 +49,7 @@ class InstanceTraining(ABC):
 
     def __init__(self, subject: Subject, settings: Any, dynamic: Dynamic, goal: float) -> None:
         self._subject, self._settings, self._dynamic, self._goal = subject, settings, dynamic, goal
-        self._labels = require_trainable(subject.images)
+        self._labels = class_labels(subject.images)
         _require_images(subject, settings.batch)
         graph = subject.graph
         parameters = dynamic.model.parameters()
@@ -244,7 +244,7 @@ def _require_images(subject: Subject, batch: int) -> None:
             f"as batch={max(4, len(images) // 4)}, or more images."
         )
     require_traced_size(subject.graph, images)
-    labels = require_trainable(images)
+    labels = class_labels(images)
     if bool((labels == labels[0]).all()):
         raise BadInput(
             f"All training images are of one class ({int(labels[0])}), so there is nothing to tell apart and no image "

@@ -94,8 +94,10 @@ def require_labelled(data: Data | None) -> tuple[Images, Images]:
             "Training needs images as explorer.Data with training images: load the network with "
             "data=explorer.Data(name, classes, train=explorer.Images(...), explore=explorer.Images(...), final=None)."
         )
-    if not (data.train.labelled and data.explore.labelled):
-        raise BadInput(f"Accuracy after training needs labels, and the images of {data.name} have none.")
+    if data.train.class_numbers is None or data.explore.class_numbers is None:
+        raise BadInput(
+            f"Accuracy after training needs class labels, and the images of {data.name} have none."
+        )
     return data.train, data.explore
 
 

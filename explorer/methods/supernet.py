@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from explorer.chains import Chain
-from explorer.evaluate.estimates import forward
+from explorer.evaluate.estimates import class_logits
 from explorer.graph.checks import check_model
 from explorer.graph.copies import deep_copy
 from explorer.methods.gates import Gates
@@ -94,7 +94,7 @@ class Supernet:
 
     def full(self, inputs: Tensor) -> Tensor:
         """Logits (N, classes) of the whole network."""
-        return forward(self.model, inputs)
+        return class_logits(self.model, inputs)
 
     def at(self, inputs: Tensor, widths: NDArray[np.int64]) -> Tensor:
         """Logits of the subnetwork of the first `widths` units; gradients reach the shared weights that it uses."""
@@ -108,7 +108,7 @@ class Supernet:
         try:
             for module, name, axis, numerator, denominator in self._attributes:
                 module.__dict__[name] = axis.length(widths) * numerator // denominator
-            return forward(_Substituted(self.model, sliced), inputs)
+            return class_logits(_Substituted(self.model, sliced), inputs)
         finally:
             for (module, name, *_), value in zip(self._attributes, before, strict=True):
                 module.__dict__[name] = value
@@ -129,7 +129,7 @@ class Supernet:
             shape = [1] * tensor.dim()
             shape[dim] = -1
             weights[name] = tensor * joined[entries].to(tensor.dtype).view(shape)
-        return forward(_Substituted(self.model, weights), inputs)
+        return class_logits(_Substituted(self.model, weights), inputs)
 
     def _untouched(self) -> dict[str, Tensor]:
         """Copies of the buffers that a forward may write: only the full network's forward leaves traces in them."""

@@ -79,11 +79,11 @@ class AfterCutting(HBox):
 
 
 def _counted(estimate: Estimate) -> dict[str, str]:
-    share = {"accuracy": estimate.accuracy, "low": estimate.low, "high": estimate.high}
+    share = {"accuracy": estimate.value, "low": estimate.low, "high": estimate.high}
     return {name: f"{100 * value:.1f}" for name, value in share.items()} | {"images": f"{estimate.of:,}"}
 
 
 def gives_html(given: "Given | None") -> str:
     """The accuracy in whole percent, or a dash while it is not known."""
-    text = "–" if given is None else f"{100 * given.estimate.accuracy:.0f}"
+    text = "–" if given is None else f"{100 * given.estimate.value:.0f}"
     return f"<span>{escape(text)}</span>"

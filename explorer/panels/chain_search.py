@@ -65,7 +65,7 @@ class SearchControls(TrainingControls):
             return say("search_nothing")
         if data is None or data.train is None:
             return say("search_no_images")
-        return "" if data.train.labelled else say("search_no_labels")
+        return "" if data.train.class_numbers is not None else say("search_no_labels")
 
     def _problem(self) -> str:
         """What is wrong with what the fields say, in the words of the form; "" if nothing is."""

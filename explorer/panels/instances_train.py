@@ -87,7 +87,7 @@ class InstanceTraining(TrainingControls):
         data, say = self._session.network.data, self._strings
         if data is None or data.train is None:
             return say("instance_no_train_images")
-        if not data.train.labelled:
+        if data.train.class_numbers is None:
             return say("instance_no_labels")
         return "" if self._session.graph.folds else say("instance_no_norm")
 

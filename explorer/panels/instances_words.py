@@ -24,13 +24,13 @@ def mean_words(
     macs = strings(f"instance_mean_{'trial' if found.trial else 'exact'}_{length}", share=share)
     if estimate is None or not estimate.seen:
         return strings(f"instance_counting_{length}", macs=macs)
-    right = f"{100 * estimate.accuracy:.1f}"
+    right = f"{100 * estimate.value:.1f}"
     if not estimate.done:
         counts = {"seen": f"{estimate.seen:,}", "of": f"{estimate.of:,}"}
         return strings(f"instance_so_far_{length}", macs=macs, right=right, **counts)
     if dense is None or not dense.done or short:
         return strings(f"instance_right_{length}", macs=macs, right=right)
-    return strings("instance_right_dense", macs=macs, right=right, dense=f"{100 * dense.accuracy:.1f}")
+    return strings("instance_right_dense", macs=macs, right=right, dense=f"{100 * dense.value:.1f}")
 
 
 def picked_words(

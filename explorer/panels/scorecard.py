@@ -100,7 +100,7 @@ def _number(strings: Strings, estimate: Estimate) -> str:
         return tag("pe-big", "100") + tag("pe-unit", "%") + why
     low, high = 100 * estimate.low, 100 * estimate.high
     interval = strings("interval_help", low=f"{low:.1f}", high=f"{high:.1f}")
-    accuracy = tag("pe-big", f"{100 * estimate.accuracy:.1f}") + tag("pe-unit", "%")
+    accuracy = tag("pe-big", f"{100 * estimate.value:.1f}") + tag("pe-unit", "%")
     return accuracy + tag("pe-soft pe-interval", f"± {(high - low) / 2:.1f}", interval)
 
 
@@ -127,7 +127,7 @@ def _reference(strings: Strings, reference: Estimate | None, dense: bool) -> str
     if reference is None or not reference.seen or reference.counts == "itself":
         return ""
     text = strings(
-        "reference" if reference.done else "reference_partly", accuracy=f"{100 * reference.accuracy:.1f}"
+        "reference" if reference.done else "reference_partly", accuracy=f"{100 * reference.value:.1f}"
     )
     help_text = strings(
         "reference_help" if dense else "reference_own_help",

@@ -178,7 +178,7 @@ class TradeoffPane(VBox):
         return self._strings(
             "tradeoff_visit_option",
             name=tradeoff.title(visit, self._strings),
-            accuracy=f"{100 * visit.estimate.accuracy:.1f}",
+            accuracy=f"{100 * visit.estimate.value:.1f}",
             share=f"{100 * share:.0f}",
         )
 

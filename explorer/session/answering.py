@@ -12,7 +12,7 @@ from explorer.errors import ExplorerError
 from explorer.evaluate.live import LiveEvaluation, unnoticed
 from explorer.evaluate.worker import LatestWins
 from explorer.graph import trace
-from explorer.records import FinalCheck, Given, Outcomes, Training, recovered
+from explorer.records import FinalCheck, Given, Outcomes, Scored, Training, recovered
 from explorer.session import wording
 from explorer.session.choices import Choices, first_request
 from explorer.session.history import History
@@ -312,7 +312,11 @@ class Answering(SessionState):
         ours = self._live.outcome(self.plan, self._recovery(self.plan, self.request), self.request.seed)
         theirs = self._live.outcome(against.plan, against.recovery, against.seed)
         if ours is None or theirs is None:
-            self.outcomes = None
+            self.outcomes = self.scored = None
+            return
+        if ours.predicted is None or theirs.predicted is None or ours.truth is None:
+            if self.scored is None or self.scored.now is not ours.scores:
+                self.scored = Scored(theirs.scores, ours.scores, ours.estimate.measure)
             return
         before = self.outcomes
         if before is None or before.reference is not theirs.predicted or before.now is not ours.predicted:

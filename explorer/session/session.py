@@ -326,7 +326,8 @@ class Session(Instancer):
     def outcomes_of(self, one: int, other: int) -> Outcomes | None:
         """What two visited states say of the same explore images, `one` as the reference and `other` as now.
 
-        None if the outcome of either is no longer remembered. Raises BadInput for a number that no visit has.
+        None if the outcome of either is no longer remembered, or images have no classes. Raises BadInput for a
+        number that no visit has.
         """
         with self._state:
             visits = self._visits.get(one), self._visits.get(other)
@@ -335,6 +336,7 @@ class Session(Instancer):
         first, second = (
             self._live.outcome(visit.plan, visit.recovery, visit.request.seed) for visit in visits
         )
-        if first is None or second is None:
+        if first is None or second is None or first.predicted is None or second.predicted is None:
             return None
+        assert second.truth is not None
         return Outcomes(first.predicted, second.predicted, second.truth)

@@ -4,7 +4,7 @@ from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Tuple, Unicod
 
 from explorer.chains import Recorded
 from explorer.instances import Instances, RecordedInstances
-from explorer.records import Outcomes, Search, Training
+from explorer.records import Outcomes, Scored, Search, Training
 from explorer.strings import Message
 from explorer.values import Cost, Estimate, Plan, Recovery, Request, Scores
 
@@ -17,7 +17,8 @@ class SessionState(HasTraits):
     refits are being prepared (`preparing` says how far) it is less than was asked for. `given` is what the choices of
     *After cutting* give, by code (`Given`). `custom`: widths were set by hand and Keep only says what they come to.
     `estimate` may belong to an earlier state: then `current` is False; `estimate_label` and `estimate_share` say which.
-    `reference` is the accuracy of the reference state, `outcomes` compares it with ours, image by image. `reach` is the
+    `reference` is the accuracy of the reference state, `outcomes` compares it with ours, image by image,
+    `scored` does where the images have no classes. `reach` is the
     smallest and the largest share that *Keep* can reach, `error` empty while nothing is wrong. `search` is the
     search over widths that was begun last (None: none, or it was dropped), told about three times a second;
     `recorded` the run that ships for this network, once it was asked for.
@@ -46,6 +47,7 @@ class SessionState(HasTraits):
     reference_cost = Instance(Cost)
     reference_is_dense = Bool(True)
     outcomes = Instance(Outcomes, allow_none=True)
+    scored = Instance(Scored, allow_none=True)
     selection = Unicode()
     layer = Unicode()
     can_undo = Bool(False)

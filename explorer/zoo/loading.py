@@ -24,8 +24,9 @@ from explorer.data import (
     identity,
 )
 from explorer.data.bundled import CLASSES, SIDE
-from explorer.data.fitting import require_finite, require_labels, require_logits, taking
+from explorer.data.fitting import require_finite, taking
 from explorer.data.folders import image_folder, require_all_classes
+from explorer.data.tasks import CLASSIFICATION, Own, Task, as_task, chosen_output, guess
 from explorer.errors import BadInput, ExplorerError, UnknownName
 from explorer.graph.inputs import require_dense
 from explorer.graph.randomness import same_random_numbers
@@ -58,6 +59,9 @@ def load(
     normalize: Callable[[Tensor], Tensor] | None = None,
     weights: str | Path | None = "default",
     constructor: object = None,
+    task: str | Task | None = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
+    score: Callable[[Any, Any], Tensor] | None = None,
 ) -> Network:
     """A network to explore: a bundled name, one of torchvision's classifiers, an nn.Module, or the path of a
     torch.export archive (.pt2).
@@ -72,20 +76,28 @@ def load(
     state dict. `constructor` says how exported Python files make the dense network: "package.module:Name", a
     class or function of a Python file, or functools.partial of one.
 
+    `task` says how outputs are judged: "classification" (of one logit, by its sign), "multi-label", "regression",
+    "segmentation" (pixel accuracy) or "segmentation (mean IoU)"; without it that is guessed from outputs and targets,
+    and said in `notes`. With `loss`, f(outputs, targets) -> a scalar tensor, and `score`, g(outputs, targets) -> float
+    (N,), higher = better, it is the user's own; outputs are what the network answers a batch.
+
     A module is copied and not changed. No file runs code, and no random number is drawn.
 
     Raises UnknownName for a name that is no network, and BadInput for files that do not fit or cannot be had,
     for weights that are not finite, for data or an example that the network does not take, for labels that it
-    has no logit for, for a constructor that makes another network, or when a module comes without data and
-    example.
+    has no logit for, for targets that are of no task, for a constructor that makes another network, or when a module
+    comes without data and example.
     """
     built = _built(source, weights)
     require_finite(built.name, built.model)
+    told = as_task(task, loss, score)
     given = None if example is None else _checked_example(example)
     values = _as_data(data, normalize, built, given)
     sample, answer = _example(built, values, given)
-    if values is not None and data is not None:  # bundled images fit, and are read only when they are needed
-        values = _fitting(built.name, values, answer, isinstance(data, str | Path))
+    notes = built.notes
+    if values is not None and (data is not None or told is not None):  # else bundled images, read when needed
+        values, said = _judged(built.name, values, answer, told, isinstance(data, str | Path))
+        notes += said
     made, why_not = _constructor(built, constructor, sample, answer)
     return Network(
         built.name,
@@ -99,7 +111,7 @@ def load(
         trained=built.trained,
         classes=built.classes or (values.classes if values else ()),
         crop=built.crop,
-        notes=built.notes,
+        notes=notes,
     )
 
 
@@ -263,20 +275,36 @@ def _crop(example: Tensor) -> Crop | None:
     return Crop((height, width), None, 1 if channels == 1 else 3 if channels == 3 else None)
 
 
-def _fitting(name: str, data: Data, answer: Any, from_folder: bool) -> Data:
-    """The data, with names for both classes of a network of one logit.
+def _judged(
+    name: str, data: Data, answer: Any, told: Task | None, from_folder: bool
+) -> tuple[Data, tuple[str, ...]]:
+    """The data with the task that the network's outputs and the targets are judged by, and what to say of it.
 
-    Raises BadInput if a label of any split has no logit. Answers that are no logits are not judged here.
+    Both classes of a network of one logit get names. Raises BadInput for targets that do not fit the outputs.
     """
-    if not isinstance(answer, Tensor) or answer.dim() != 2:
-        return data
-    logits = require_logits(name, answer, len(answer))
-    for images in (data.explore, data.train, data.final):
-        if images is not None and images.labels is not None:
-            require_labels(images.labels, logits)
-    if from_folder:
-        require_all_classes(data, logits.shape[1], name)
-    return replace(data, classes=("0", "1")) if answer.shape[1] == 1 and len(data.classes) < 2 else data
+    own = told or data.explore.task
+    task = own or guess(name, answer, data.explore.labels)
+    outputs = task.outputs(name, answer, 1)
+    train, explore, final = (
+        None if images is None else images.judged_as(task, outputs)
+        for images in (data.train, data.explore, data.final)
+    )
+    assert explore is not None
+    classes, notes = data.classes, []
+    if task.decides:
+        if from_folder:
+            require_all_classes(data, outputs.shape[1], name)
+        if outputs.shape[1] == 2 and len(classes) < 2:
+            classes = ("0", "1")
+        if not classes and explore.labels is not None:  # one-hot
+            classes = tuple(map(str, range(outputs.shape[1])))
+    measure = task.measure if explore.labelled else task.agreement
+    if own is None and task != CLASSIFICATION:
+        notes.append(f"Judged by {measure}, as for {task.name}: task=, or loss= and score=, say otherwise.")
+    of_several = chosen_output(answer)[0]
+    if of_several and of_several != "logits" and not isinstance(task, Own):
+        notes.append(f"Of several outputs, {of_several!r} is judged.")
+    return replace(data, train=train, explore=explore, final=final, classes=classes), tuple(notes)
 
 
 def _example(built: Built, data: Data | None, example: Tensor | None) -> tuple[Tensor, Any]:

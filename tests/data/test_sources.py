@@ -187,8 +187,6 @@ BAD = {
     "lists": (([1.0], [0]), "The images are a list, not a tensor"),
     "labels in a list": ((PIXELS, [0, 1]), "The labels are a list"),
     "texts": ((np.array(["a"]), LABELS), "array of dtype <U1 cannot be images"),
-    "float labels": ((PIXELS, LABELS.float()), "class numbers, int64"),
-    "true and false": ((PIXELS, LABELS > 0), "class numbers, int64"),
     "whole numbers": ((PIXELS.long(), LABELS), "dtype torch.int64; expected uint8"),
     "no channels": ((PIXELS[:, 0], LABELS), r"not shape \(5, 4, 4\)"),
     "empty pair": ((PIXELS[:0], LABELS[:0]), "data set is empty"),

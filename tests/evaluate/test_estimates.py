@@ -126,7 +126,7 @@ class Answers(nn.Module):
         return self.answer
 
 
-@pytest.mark.parametrize("answer", [(torch.zeros(4, 2),), torch.zeros(4), torch.zeros(1, 2)])
+@pytest.mark.parametrize("answer", [(torch.zeros(1, 3),), torch.zeros(1, 3)])
 def test_answers_that_are_no_logits_are_refused(answer: object, images: Images) -> None:
     with pytest.raises(BadInput, match="expected one row of logits per input"):
         evaluate(Answers(answer), images.subset(4))
