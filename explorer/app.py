@@ -231,7 +231,7 @@ class Explorer(VBox):
         from explorer.panels.training import TrainingStrip
         from explorer.panels.views import Pane, Views
 
-        strings, scale = self._strings.agreeing() if session.agreeing else self._strings, self._scale
+        strings, scale = session.words(self._strings), self._scale
         has_data = session.network.data is not None
         criteria = {
             name: strings.named("criterion", name, rule.label)

@@ -394,11 +394,15 @@ def mean_interval(total: float, squares: float, seen: int) -> tuple[float, float
     return mean - half, mean + half
 
 
+def next_step(rough: float) -> float:
+    """The smallest of 1, 2 or 5 times a power of ten that is not below."""
+    power: float = 10.0 ** math.floor(math.log10(rough))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+
+
 Counts = Literal["accuracy", "agreement", "itself"]
 """What outputs are held against in an estimate: the targets of the images; where there are none, the dense network's
 outputs; or nothing, since it is of the dense network itself, which agrees with itself by definition."""
-
-NO_SHARES = ("R2", "score")  # measures that are not told in per cent
 
 
 @dataclass(frozen=True)
@@ -437,7 +441,7 @@ class Estimate:
         if self.counts == "itself":
             return f"the dense network itself, 100 % by definition, {images}"
         value, low, high = (self.told(each) for each in (self.value, self.low, self.high))
-        share = f"{value}{' %' if self.percent else ''} ({low} to {high})"
+        share = f"{value}{self.unit} ({low} to {high})"
         if self.counts == "agreement":
             share += " agreement with the dense network"
         if self.measure not in ("accuracy", "agreement"):
@@ -463,12 +467,23 @@ class Estimate:
 
     @property
     def percent(self) -> bool:
-        """Whether it is told in per cent."""
-        return self.measure not in NO_SHARES
+        """Whether it is told in per cent: all but a score of the user's own."""
+        return self.measure != "score"
 
-    def told(self, value: float) -> str:
-        """A value in digits, without its unit: "92.6" of per cent, "0.926" of what is no share."""
+    @property
+    def shown(self) -> float:
+        """The value on the scale that it is told in."""
+        return 100 * self.value if self.percent else self.value
+
+    def told(self, value: float | None = None) -> str:
+        """A value (None: this one) in digits, without its unit: "92.6" of per cent, "31.42" of what is no share."""
+        value = self.value if value is None else value
         return f"{100 * value:.1f}" if self.percent else f"{value:.4g}"
+
+    @property
+    def unit(self) -> str:
+        """What stands behind it."""
+        return " %" if self.percent else ""
 
     @property
     def _interval(self) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -127,7 +127,7 @@ class Images:
 
     def _chosen(self, rows: slice | Tensor) -> "Images":
         labels = None if self.labels is None else self.labels[rows]
-        return replace(self, pixels=self.pixels[rows], labels=labels)
+        return Images(self.pixels[rows], labels, self.normalize, self.task)
 
     @property
     def class_numbers(self) -> Tensor | None:
@@ -142,9 +142,8 @@ class Images:
 
     def judged_as(self, task: Task, outputs: Tensor) -> "Images":
         """The images with the task, and targets as it takes them for outputs of that shape. Raises BadInput."""
-        return replace(
-            self, task=task, labels=None if self.labels is None else task.fitted(self.labels, outputs)
-        )
+        labels = None if self.labels is None else task.fitted(self.labels, outputs)
+        return Images(self.pixels, labels, self.normalize, task)
 
     def mixed(self, count: int) -> "Images":
         """`count` images (all, if there are fewer) that stand for the whole: the first ones, where these do.

@@ -80,7 +80,7 @@ def sensitivity(
     }
     dense = estimate(full_plan(graph), Recovery())
     for group, plan in sorted(halved.items(), key=lambda pair: cost(graph, pair[1]).macs):
-        yield group, 100 * (dense.value - estimate(plan, recovery).value)
+        yield group, dense.shown - estimate(plan, recovery).shown
 
 
 def bands(

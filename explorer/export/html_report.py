@@ -87,8 +87,9 @@ def _facts(report: Report) -> Iterator[str]:
     if now.explore is not None and dense.explore is not None:
         yield _fact(
             counted(now.explore).capitalize(),
-            f"{100 * now.explore.value:.1f} %",
-            f"{100 * now.explore.low:.1f} to {100 * now.explore.high:.1f}; dense {accuracy_text(dense.explore)}",
+            f"{now.explore.told(now.explore.value)}{now.explore.unit}",
+            f"{now.explore.told(now.explore.low)} to {now.explore.told(now.explore.high)}; dense "
+            f"{accuracy_text(dense.explore)}",
         )
         if now.explore.divergence is not None:
             yield _fact("Divergence", divergence_text(now.explore), "from the dense network's probabilities")
@@ -110,9 +111,9 @@ def _visited(visits: Sequence[Visit], dense: Cost, at: int | None) -> list[str]:
         return []
     first = visits[0].estimate
     labelled = first.counts == "accuracy"
-    second, these = (
-        ("correct", "Accuracies are") if labelled else ("divergence", "Agreement and divergence are")
-    )
+    second, these = ("divergence", "Agreement and divergence are")
+    if labelled or first.divergence is None:
+        second, these = "correct" if first.squares is None else "sum", f"{counted(first).capitalize()} is"
     return _section(
         "Visited states",
         _figure(tradeoff.svg(visits, dense, at)),
@@ -134,7 +135,7 @@ def _visit(visit: Visit, dense: Cost, here: bool) -> Cells:
         f"{name} (this one)" if here else name,
         visit.recovery.label,
         accuracy_text(visit.estimate),
-        divergence_text(visit.estimate) or f"{visit.estimate.correct:,}",
+        divergence_text(visit.estimate) or f"{visit.estimate.correct:,.10g}",
         f"{visit.cost.macs:,} ({100 * visit.cost.macs / (dense.macs or 1):.1f} %)",
         f"{visit.cost.params:,} ({100 * visit.cost.params / (dense.params or 1):.1f} %)",
         "" if visit.parent is None else f"{visit.parent}",

@@ -119,7 +119,7 @@ def captions(
     """Title and subtitle of the picture; `reference` is the dense network's accuracy."""
     subtitle = recovery.label
     if estimate is not None and estimate.seen:
-        what = "" if estimate.counts == "accuracy" else f"{counted(estimate)} "
+        what = "" if estimate.measure == "accuracy" else f"{counted(estimate)} "
         subtitle += f": {what}{accuracy_text(estimate)} of {estimate.seen:,} explore images"
         if reference is not None:
             subtitle += f", dense {accuracy_text(reference)}"

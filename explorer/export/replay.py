@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from explorer.allocate import by_hand
 from explorer.costs import cost as cost_of
 from explorer.data.bundled import BundledImages
+from explorer.data.tasks import CLASSIFICATION, TASKS, Own
 from explorer.errors import BadInput
 from explorer.export.definition import imported
 from explorer.graph.checks import check_plan
@@ -159,8 +160,10 @@ def _recovering(recovery: Recovery, seed: int) -> str:
 
 def _count(network: Network) -> str:
     """The expression that counts; images without labels are held against the dense network."""
-    labelled = network.data is None or network.data.explore.labelled
-    return f"explorer.evaluate(small, net.data{'' if labelled else ', dense=net'}).correct"
+    images = None if network.data is None else network.data.explore
+    dense = "" if images is None or images.labelled else ", dense=net"
+    classes = images is None or images.task is None or images.task.decides
+    return f"explorer.evaluate(small, net.data{dense}).{'correct' if classes else 'told()'}"
 
 
 def _cut(graph: ChannelGraph, request: Request) -> dict[str, object]:
@@ -183,7 +186,9 @@ def _cut(graph: ChannelGraph, request: Request) -> dict[str, object]:
 
 
 def _shown(plan: Plan, cost: Cost, estimate: Estimate | None) -> dict[str, object]:
-    correct = estimate.correct if estimate is not None and estimate.done else None
+    correct = None
+    if estimate is not None and estimate.done:
+        correct = estimate.correct if estimate.squares is None else estimate.told()
     return {"plan": plan.key, "macs": cost.macs, "params": cost.params, "correct": correct}
 
 
@@ -235,6 +240,14 @@ def _loading(network: Network) -> str:
         parts.before.append("data = ...  # fill in: your images, as you passed them to the explorer")
         parts.before.append(_comment(f"(It had {counts} images of {data.name}.)"))
         parts.arguments.append("data")
+        task = data.explore.task
+        if isinstance(task, Own):
+            parts.before.append("loss, score = ..., ...  # fill in: your functions of outputs and targets")
+            parts.keywords += ["loss=loss", "score=score"]
+        elif task is not None and task != CLASSIFICATION:
+            parts.keywords.append(
+                f"task={_literal(next(name for name, each in TASKS.items() if each == task))}"
+            )
     torch = []
     if data is None or tuple(data.explore.inputs(slice(0, 1)).shape) != tuple(inputs[0].shape):
         zeros = [f"torch.zeros({', '.join(map(str, each.shape))}, dtype={each.dtype})" for each in inputs]

@@ -11,10 +11,26 @@ from explorer.values import ChannelGraph, Cost, Estimate, Latency, Plan, Proof, 
 from explorer.zoo import Network
 
 BATCHES = (1, 64)
-DEFINITIONS = {
+MEASURES = {
     "accuracy": "share of images whose top-1 class is the label, with its 95 % (Wilson) interval",
     "agreement": "share of images, which have no labels, whose top-1 class is the dense network's, with its 95 % "
     "(Wilson) interval; the dense network agrees with itself by definition",
+    "R2": "1 - squared error of the outputs / variance of the targets, about the mean of every output; a mean over "
+    "images, "
+    "with its 95 % interval",
+    "1 - relative error": "1 - squared distance of the outputs from the dense network's / their variance, about the "
+    "mean "
+    "of every output over the first images; a mean over images, which have no targets, with its 95 % interval",
+    "labels right": "share of the labels that are decided rightly; a mean over images, with its 95 % interval",
+    "pixel accuracy": "share of the pixels whose most probable class is the right one; a mean over images, with its "
+    "95 % "
+    "interval",
+    "mean IoU": "intersection over union of said and right pixels, a mean over the classes of an image and then over "
+    "images, with its 95 % interval",
+    "score": "the user's own score, a mean over images, with its 95 % interval",
+}
+"""What estimates count, by `Estimate.measure`."""
+DEFINITIONS = {
     "divergence": "mean over the images of KL(dense || now), from the dense network's class probabilities (softmax of "
     "the logits) to those of the network now, in nats",
     "macs": "multiply-adds of convolutions, linear layers and matrix products for one image, padding taps "

@@ -167,6 +167,8 @@ def _shapes(inputs: Sequence[Tensor]) -> tuple[str, str]:
 def _accuracy(split: str, before: Estimate, after: Estimate) -> str:
     if after.counts != "accuracy":
         return f"{split.capitalize()} images, without labels: {after}."
+    if after.measure != "accuracy":
+        return f"{split.capitalize()} images: {after}; dense {accuracy_text(before)}."
     return f"Accuracy, {after.seen:,} {split} images: {accuracy_text(after)}; dense {accuracy_text(before)}."
 
 

@@ -71,12 +71,12 @@ def _accuracy(estimate: Estimate | None, label: str, reference: Estimate | None)
     name = f"{counted(estimate).capitalize()}, {label}"
     seen = f"{estimate.seen:,}{'' if estimate.done else f' of {estimate.of:,}'} images"
     if estimate.counts == "agreement":
-        seen += f", divergence {divergence_text(estimate)}"
+        seen += f", divergence {divergence_text(estimate)}" if estimate.divergence is not None else ""
     elif reference is not None and reference.seen and reference.counts == "accuracy":
-        seen += f", reference {100 * reference.value:.1f} %"
-    interval = f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
+        seen += f", reference {reference.told(reference.value)}{reference.unit}"
+    interval = f"{estimate.told(estimate.low)} to {estimate.told(estimate.high)}"
     interval = "by definition" if estimate.counts == "itself" else interval
-    return name, f"{100 * estimate.value:.1f} %", interval, seen
+    return name, f"{estimate.told(estimate.value)}{estimate.unit}", interval, seen
 
 
 def _amount(name: str, now: int, whole: int, unit: str = "") -> Fact:

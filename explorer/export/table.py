@@ -7,7 +7,7 @@ import torch
 from explorer.allocate import ALLOCATIONS
 from explorer.costs import COSTS
 from explorer.criteria import CRITERIA
-from explorer.export.report import DEFINITIONS, Report
+from explorer.export.report import DEFINITIONS, MEASURES, Report
 from explorer.values import Estimate, Latency, Proof, Request
 
 Row = tuple[str, str, str, str]
@@ -16,7 +16,7 @@ HEAD: Row = ("", "dense", "now", "now / dense")
 
 def counted(estimate: Estimate) -> str:
     """What the estimate is of, in words."""
-    return "accuracy" if estimate.counts == "accuracy" else "agreement with dense"
+    return estimate.measure if estimate.counts == "accuracy" else "agreement with dense"
 
 
 def divergence_text(estimate: Estimate) -> str:
@@ -27,10 +27,11 @@ def divergence_text(estimate: Estimate) -> str:
 
 
 def accuracy_text(estimate: Estimate) -> str:
-    """Percent with the interval, e.g. "84.1 % (82.4 to 85.6)"."""
+    """The value with its interval, e.g. "84.1 % (82.4 to 85.6)"."""
     if estimate.counts == "itself":
         return "100 % (by definition)"
-    return f"{estimate.value:.1%} ({estimate.low * 100:.1f} to {estimate.high * 100:.1f})".replace("%", " %")
+    value, low, high = (estimate.told(each) for each in (estimate.value, estimate.low, estimate.high))
+    return f"{value}{estimate.unit} ({low} to {high})"
 
 
 def latency_text(latency: Latency) -> str:
@@ -121,11 +122,13 @@ def latency_remarks(report: Report) -> list[str]:
 
 def definitions(report: Report) -> Iterator[tuple[str, str]]:
     """(name, meaning) of the rows that do not explain themselves."""
-    if report.now.explore is None or report.now.explore.counts == "accuracy":
-        yield "Accuracy", DEFINITIONS["accuracy"]
+    counts = report.now.explore
+    if counts is None:
+        yield "Accuracy", MEASURES["accuracy"]
     else:
-        yield "Agreement", DEFINITIONS["agreement"]
-        yield "Divergence", DEFINITIONS["divergence"]
+        yield counted(counts).capitalize(), MEASURES[counts.measure]
+        if counts.divergence is not None:
+            yield "Divergence", DEFINITIONS["divergence"]
     yield "MACs", DEFINITIONS["macs"]
     yield "Peak activation memory", DEFINITIONS["peak_bytes"]
     if report.now.latencies:
@@ -134,9 +137,9 @@ def definitions(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _belongs(report: Report) -> str:
-    if report.now.explore is None or report.now.explore.counts == "accuracy":
+    if report.now.explore is None or report.now.explore.measure == "accuracy":
         return "The accuracies of now are for that."
-    return "Agreement and divergence of now are for that."
+    return "What is counted of now is for that."
 
 
 def table(report: Report, title: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from explorer.export.drawing import COLOURS, line, picture, text, titled
 from explorer.export.table import counted
 from explorer.records import Visit
-from explorer.values import Cost
+from explorer.values import Cost, next_step
 
 WIDTH, HEIGHT = 800, 412
 LEFT, RIGHT, TOP, BOTTOM = 44, 776, 40, 318
@@ -24,11 +24,18 @@ def svg(visits: Sequence[Visit], dense: Cost, at: int | None = None) -> str:
     from it.
     """
     low, high, step = scale_of(
-        min(visit.estimate.low for visit in visits), max(visit.estimate.high for visit in visits)
+        min(visit.estimate.low for visit in visits),
+        max(visit.estimate.high for visit in visits),
+        100.0 if visits[0].estimate.percent else 1.0,
     )
     places = {visit.number: _place(visit, dense, low, high) for visit in visits}
     body = [
-        *_axes(counted(visits[0].estimate), low, high, step),
+        *_axes(
+            counted(visits[0].estimate) + " on explore images" + ", %" * visits[0].estimate.percent,
+            low,
+            high,
+            step,
+        ),
         *(
             line("line", *places[visit.parent], *places[visit.number], 1.5)
             for visit in visits
@@ -45,21 +52,18 @@ def svg(visits: Sequence[Visit], dense: Cost, at: int | None = None) -> str:
 def described(visit: Visit, dense: Cost) -> str:
     """A visit in words."""
     name = f" ({visit.name})" if visit.name else ""
-    what = "accuracy " if visit.estimate.counts == "accuracy" else ""  # what is none says so itself
+    what = "accuracy " if visit.estimate.measure == "accuracy" else ""  # what is none says so itself
     return (
         f"{visit.number}{name}: {_share(visit.cost, dense):.1f} % of MACs, {what}{visit.estimate}, "
         f"{visit.recovery.label}"
     )
 
 
-def scale_of(low: float, high: float) -> tuple[float, float, float]:
-    """Ends and step of an axis, in percent, for shares from `low` to `high`: steps of 1, 2 or 5 times 10^k."""
-    span = max(100 * (high - low), 1.0)
-    rough = span / TICKS
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    bottom = math.floor(100 * low / step)
-    return bottom * step, max(math.ceil(100 * high / step), bottom + 1) * step, step
+def scale_of(low: float, high: float, unit: float = 100.0) -> tuple[float, float, float]:
+    """Ends and step of an axis, in percent or `unit`s, from `low` to `high`: steps of 1, 2 or 5 times 10^k."""
+    step = next_step(max(unit * (high - low), 0.01 * unit) / TICKS)
+    bottom = math.floor(unit * low / step)
+    return bottom * step, max(math.ceil(unit * high / step), bottom + 1) * step, step
 
 
 def _share(cost: Cost, dense: Cost) -> float:
@@ -76,11 +80,11 @@ def _y(percent: float, low: float, high: float) -> float:
 
 
 def _place(visit: Visit, dense: Cost, low: float, high: float) -> tuple[float, float]:
-    return _x(_share(visit.cost, dense)), _y(100 * visit.estimate.value, low, high)
+    return _x(_share(visit.cost, dense)), _y(visit.estimate.shown, low, high)
 
 
 def _axes(what: str, low: float, high: float, step: float) -> Iterator[str]:
-    yield text(16, 20, f"{what} on explore images, %", "soft")
+    yield text(16, 20, what, "soft")
     for place in range(round((high - low) / step) + 1):
         value = low + place * step
         yield line("line", LEFT, _y(value, low, high), RIGHT, _y(value, low, high))
@@ -111,7 +115,10 @@ def _point(
 ) -> str:
     x, y = place
     estimate = visit.estimate
-    parts = [line("removed", x, _y(100 * estimate.low, low, high), x, _y(100 * estimate.high, low, high), 2)]
+    unit = 100 if estimate.percent else 1
+    parts = [
+        line("removed", x, _y(unit * estimate.low, low, high), x, _y(unit * estimate.high, low, high), 2)
+    ]
     if ringed:
         parts.append(
             f'<circle class="ring" cx="{x:.2f}" cy="{y:.2f}" r="10" fill="none" '

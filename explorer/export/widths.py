@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from explorer.export.report import DEFINITIONS, Measured, Report
+from explorer.export.report import DEFINITIONS, MEASURES, Measured, Report
 from explorer.values import ChannelGraph, ChannelGroup, Cost, Estimate, Latency, Plan
 from explorer.zoo import Network
 
@@ -27,13 +27,19 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
     if estimate is None:
         return None
     found = {
-        "accuracy" if estimate.counts == "accuracy" else "agreement": estimate.value,
+        estimate.measure if estimate.counts == "accuracy" else "agreement": estimate.value,
         "low": estimate.low,
         "high": estimate.high,
         "correct": estimate.correct,
         "seen": estimate.seen,
     }
     return found if estimate.divergence is None else {**found, "divergence": estimate.divergence}
+
+
+def _counted(report: Report) -> dict[str, str]:
+    """What the estimates count; without any, what they would of classes."""
+    found = [each for each in (report.now.explore, report.now.final) if each is not None]
+    return {each.measure: MEASURES[each.measure] for each in found} or {"accuracy": MEASURES["accuracy"]}
 
 
 def _cost(cost: Cost) -> dict[str, int]:
@@ -100,7 +106,7 @@ def document(network: Network, graph: ChannelGraph, plan: Plan, report: Report) 
             "label": request.recovery.label,
         },
         "groups": {group.id: _group(group, plan) for group in graph.groups},
-        "definitions": DEFINITIONS,
+        "definitions": {**_counted(report), **DEFINITIONS},
         "dense": _measured(report.dense),
         "now": _measured(report.now),
         "proof": {

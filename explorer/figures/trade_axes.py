@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from explorer.records import Visit
-from explorer.values import Cost
+from explorer.values import Cost, next_step
 
 HEIGHT = 226.0
 BASE = 36.0  # pixels: the lowest accuracy, above the labels of the other axis
@@ -31,7 +31,10 @@ MOST_TICKS = 5
 
 @dataclass(frozen=True)
 class Axes:
-    """Accuracies from `low` to `high` and shares of the dense cost from `left` to `right`; ticks in percent."""
+    """Accuracies from `low` to `high` and shares of the dense cost from `left` to `right`; ticks in percent.
+
+    `unit` is what an accuracy of 1 reads on its axis: 100, or 1 of scores that are no shares.
+    """
 
     low: float
     high: float
@@ -39,6 +42,7 @@ class Axes:
     right: float
     accuracies: tuple[float, ...]
     shares: tuple[float, ...]
+    unit: float = 100.0
 
     def x(self, share: float) -> float:
         """Place along the axis, 0 to 1."""
@@ -76,23 +80,34 @@ def axes_of(
     shares: Sequence[float],
     intervals: Sequence[tuple[float, float, float]],
     uniform: Sequence[tuple[float, float]] = (),
+    percent: bool = True,
 ) -> Axes:
-    """Axes for states of these shares and (low, accuracy, high), compared with these (share, accuracy)."""
-    low, high = _range(intervals, [accuracy for _share, accuracy in uniform])
+    """Axes for states of these shares and (low, accuracy, high), compared with these (share, accuracy).
+
+    Without `percent` these are scores of any size.
+    """
+    if percent:
+        low, high = _range(intervals, [accuracy for _share, accuracy in uniform])
+        step, unit = next((s for s in STEPS if 100 * (high - low) <= MOST_TICKS * s), STEPS[-1]), 100.0
+        high = min(high, 1.0)
+    else:
+        ends = [end for each in intervals for end in each if math.isfinite(end)] or [0.0, 1.0]
+        low, high, unit = min(ends), max(ends), 1.0
+        step = next_step(max(high - low, 1e-3 * abs(high), 1e-12) / MOST_TICKS)
     shares = [*shares, *(share for share, accuracy in uniform if accuracy >= low)]
-    step = next((s for s in STEPS if 100 * (high - low) <= MOST_TICKS * s), STEPS[-1])
-    bottom, top = math.floor(100 * low / step + 1e-9), math.ceil(min(100 * high, 100) / step - 1e-9)
-    accuracies = tuple(place * step for place in range(bottom, top + 1))
+    bottom, top = math.floor(unit * low / step + 1e-9), math.ceil(unit * high / step - 1e-9)
+    accuracies = tuple(place * step for place in range(bottom, max(top, bottom + 1) + 1))
     left, right = 100 * min([*shares, 0.5]), 100 * max([*shares, 1.0])
     wide = 20 if right - left > 60 else 10
     start, end = math.floor(left / wide + 1e-9), math.ceil(right / wide - 1e-9)
     return Axes(
-        accuracies[0] / 100,
-        accuracies[-1] / 100,
+        accuracies[0] / unit,
+        accuracies[-1] / unit,
         start * wide / 100,
         end * wide / 100,
         accuracies,
         tuple(float(place * wide) for place in range(start, end + 1)),
+        unit,
     )
 
 

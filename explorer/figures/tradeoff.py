@@ -141,7 +141,7 @@ def _axes(shown: Shown) -> Axes:
         for point in bands
         if point.kind == "uniform"
     ]
-    return axes_of(shares, intervals, uniform)
+    return axes_of(shares, intervals, uniform, all(visit.estimate.percent for visit in shown.placed))
 
 
 def _spot(visit: Visit, shown: Shown, axes: Axes) -> tuple[float, float]:
@@ -151,10 +151,10 @@ def _spot(visit: Visit, shown: Shown, axes: Axes) -> tuple[float, float]:
 
 
 def _ticks(tables: dict[str, Columns], axes: Axes, shown: Shown, strings: Strings) -> None:
-    for percent in axes.accuracies:
-        y = axes.y(percent / 100)
+    for tick in axes.accuracies:
+        y = axes.y(tick / axes.unit)
         _append(tables["grid"], {"y": y})
-        _text(tables, -0.012, y, f"{percent:g}", "right", "soft")
+        _text(tables, -0.012, y, f"{tick:g}", "right", "soft")
     for percent in axes.shares:
         x = axes.x(percent / 100)
         _append(tables["ticks"], {"x": x, "y0": BASE, "y1": BASE - 4})
@@ -209,9 +209,9 @@ def _point(
 def accuracy_values(estimate: Estimate) -> dict[str, object]:
     """An estimate as texts have it: accuracy, low, high in percent, and the images seen."""
     return {
-        "accuracy": f"{100 * estimate.value:.1f}",
-        "low": f"{100 * estimate.low:.1f}",
-        "high": f"{100 * estimate.high:.1f}",
+        "accuracy": estimate.told(estimate.value),
+        "low": estimate.told(estimate.low),
+        "high": estimate.told(estimate.high),
         "seen": f"{estimate.seen:,}",
     }
 
@@ -248,7 +248,7 @@ def _reference(
         _append(tables["diamond"], {"x": x, "y": y})
         labels.avoid(x, y, 11)
     name = "tradeoff_dense" if shown.reference_is_dense else "tradeoff_reference"
-    words = strings(name, accuracy=f"{100 * reference.value:.1f}")
+    words = strings(name, accuracy=reference.told(reference.value))
     along = [(place / 8, y) for place in range(8)]
     place = labels.beside(along, words, ("above right", "below right"), gap=2)
     labels.avoid_line(y)
@@ -262,7 +262,7 @@ def _name(visit: Visit, shown: Shown, axes: Axes, strings: Strings) -> str:
         words = strings("tradeoff_now")
     elif not words and visit.number == shown.chosen and not uncut(visit):
         words = title(visit, strings)
-    value = strings("tradeoff_percent", value=f"{100 * visit.estimate.value:.1f}")
+    value = strings("tradeoff_percent", value=visit.estimate.told(visit.estimate.value))
     below = value if axes.below(visit.estimate.value) else ""
     return " · ".join(filter(None, (words, below)))
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import BadInput
-from explorer.records import Outcomes
+from explorer.records import Outcomes, Scored
 
 Positions = NDArray[np.int64]
 Z = 1.959964  # 95 % of the normal distribution
@@ -114,6 +114,15 @@ def flips(outcomes: Outcomes) -> Flips:
             )
         )
     return Flips(_by_class(broken, labels), _by_class(mended, labels), len(labels), tuple(classes))
+
+
+def hit(scored: Scored) -> Flips:
+    """The same where images have scores and no classes: `broken` are those whose score fell, `mended` rose, most "
+    "first."""
+    change = scored.now.astype(np.float64) - scored.reference
+    order = np.argsort(change, kind="stable")
+    rising = order[::-1]
+    return Flips(order[change[order] < 0], rising[change[rising] > 0], len(change), ())
 
 
 def of_class(positions: Positions, outcomes: Outcomes, label: int | None) -> Positions:

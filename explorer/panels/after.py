@@ -80,10 +80,14 @@ class AfterCutting(HBox):
 
 def _counted(estimate: Estimate) -> dict[str, str]:
     share = {"accuracy": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {name: f"{100 * value:.1f}" for name, value in share.items()} | {"images": f"{estimate.of:,}"}
+    return {name: estimate.told(value) for name, value in share.items()} | {"images": f"{estimate.of:,}"}
+
+
+def _short(estimate: Estimate) -> str:
+    return f"{estimate.shown:.0f}" if estimate.percent else f"{estimate.shown:.3g}"
 
 
 def gives_html(given: "Given | None") -> str:
     """The accuracy in whole percent, or a dash while it is not known."""
-    text = "–" if given is None else f"{100 * given.estimate.value:.0f}"
+    text = "–" if given is None else _short(given.estimate)
     return f"<span>{escape(text)}</span>"

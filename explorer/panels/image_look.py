@@ -26,7 +26,8 @@ MOST_CHANNELS = 15  # with the mean before them two lines at the narrowest
 class Look:
     """What there is to see of one image: its `picture`, both networks' answers, and the maps of `layer`.
 
-    `label` is the right class (without labels the dense network's), `names` those of all classes; `maps` is None if no
+    `label` is the right class (without labels the dense network's), `names` those of all classes; answers are empty
+    where images have no classes; `maps` is None if no
     layer is selected.
     """
 
@@ -48,9 +49,8 @@ def strongest(maps: Floats, count: int = MOST_CHANNELS) -> list[int]:
 def look_html(look: Look, strings: Strings) -> str:
     """The view as HTML: the picture beside the answers, pairs of maps below, the dense one above the pruned one."""
     picture = f'<img class="pe-look-picture" alt="" src="{data_uri(look.picture)}">'
-    answers = _answers(strings("images_dense"), look.dense, look) + _answers(
-        strings("images_pruned"), look.now, look
-    )
+    sides = (("images_dense", look.dense), ("images_pruned", look.now))
+    answers = "".join(_answers(strings(key), answer, look) for key, answer in sides if answer)
     return f'<div class="pe-look-head">{picture}{answers}</div>{_maps(look, strings)}'
 
 
@@ -58,6 +58,8 @@ def describe(look: Look, strings: Strings) -> list[str]:
     """The same in sentences."""
     sentences = []
     for key, answer in (("images_dense_says", look.dense), ("images_pruned_says", look.now)):
+        if not answer:
+            continue
         classes = ", ".join(f"{_name(look, label)} {percent(share)}" for label, share in answer)
         sentences.append(strings(key, classes=classes))
     if look.maps is not None:

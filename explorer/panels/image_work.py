@@ -10,12 +10,13 @@ from explorer.figures import gallery
 from explorer.figures.pictures import photograph
 from explorer.panels.cut import Cut
 from explorer.panels.image_look import Look
+from explorer.records import Outcomes
 
 if TYPE_CHECKING:
     from torch import nn
 
     from explorer.data import Data
-    from explorer.records import Outcomes
+    from explorer.records import Scored
     from explorer.session import Session
 
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class Page:
     """A page of the gallery: positions of the images, and how many stand side by side."""
 
-    outcomes: Outcomes
+    outcomes: Outcomes | Scored
     images: tuple[int, ...]
     across: int
 
@@ -32,7 +33,7 @@ class Page:
 class Opened:
     """One image to look into, of a cut and its outcomes, and the layer whose maps are wanted ("" for none)."""
 
-    outcomes: Outcomes
+    outcomes: Outcomes | Scored
     cut: Cut
     image: int
     layer: str
@@ -79,16 +80,16 @@ class ImageWork:
         images = self._data.explore
         inputs = images.inputs(slice(job.image, job.image + 1))
         layers = [layer.name for layer in session.graph.layers]
-        maps = None
+        maps, decides = None, isinstance(job.outcomes, Outcomes)
         if job.layer in layers:
             layer = layers.index(job.layer)
             maps = compare(dense, [pruned], session.graph, job.cut.plan, layer, inputs, inputs, check)
         return Look(
             picture=photograph(images.pixels[job.image].numpy()),
-            label=int(job.outcomes.labels[job.image]),
+            label=int(job.outcomes.labels[job.image]) if isinstance(job.outcomes, Outcomes) else 0,
             names=self._data.classes,
-            dense=top_classes(dense, inputs)[0],
-            now=top_classes(pruned, inputs)[0],
+            dense=top_classes(dense, inputs)[0] if decides else (),
+            now=top_classes(pruned, inputs)[0] if decides else (),
             layer=job.layer,
             maps=maps,
         )

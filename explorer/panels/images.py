@@ -21,11 +21,11 @@ from explorer.panels.image_work import ImageWork, Opened, Page
 from explorer.panels.page import keys_script
 from explorer.panels.summaries import section
 from explorer.panels.words import classed, shown, tag
+from explorer.records import Outcomes, Scored
 
 if TYPE_CHECKING:
     from explorer.evaluate.worker import LatestWins
     from explorer.observe.flips import Flips
-    from explorer.records import Outcomes
     from explorer.session import Session
     from explorer.strings import Strings
 
@@ -42,7 +42,7 @@ class ImagesPane(VBox):
     def __init__(self, session: Session, strings: Strings, scale: float = 1.0) -> None:
         self._session, self._strings = session, strings
         self._names = session.network.data.classes if session.network.data is not None else ()
-        self._outcomes: Outcomes | None = None  # the latest that were known
+        self._outcomes: Outcomes | Scored | None = None  # the latest that were known
         self._flips: Flips | None = None
         self._label: int | None = None
         self._first = 0  # place of the page's first image among the chosen ones
@@ -56,20 +56,21 @@ class ImagesPane(VBox):
         self._changes.root.on_event(Tap, lambda event: binding.act(self._tap_class, event))
         self._gallery.root.on_event(Tap, lambda event: binding.act(self._tap_image, event))
         root = GridBox(
-            children=[(self._changes.root, 0, 0), (self._gallery.root, 0, 1)],
+            children=[*([(self._changes.root, 0, 0)] if session.decides else []), (self._gallery.root, 0, 1)],
             cols=["auto", "1fr"],
             sizing_mode="stretch_width",
             height=self._changes.root.height,
             spacing=(0, round(GAP * scale)),
         )
         self._range = self._gallery.root.x_range
-        scripts = theme_script(root), keys_script(strings, [self._changes.root, self._gallery.root])
+        charts = [self._changes.root, self._gallery.root] if session.decides else [self._gallery.root]
+        scripts = theme_script(root), keys_script(strings, charts)
         self.document = BokehDocument(root, scripts, heard=[(self._range, "end")])
         self.documents = (self.document,)
         self._range.on_change("end", lambda _name, _old, _new: binding.act(binding.refresh))
         self._make_widgets()
         states = "reference_plan", "reference_is_dense", "estimate"
-        binding.render(self._render, "outcomes", "plan", "request", "layer", *states)
+        binding.render(self._render, "outcomes", "scored", "plan", "request", "layer", *states)
         self._listen()
 
     def _make_widgets(self) -> None:
@@ -91,7 +92,10 @@ class ImagesPane(VBox):
         self.empty = HTML().add_class("pe-images-empty")
         self.look = HTML().add_class("pe-look")
         self.summary = HTML().add_class("pe-hidden")
-        self._choice = HBox([self.direction, self.of_class, self.opener]).add_class("pe-images-row")
+        choices = [self.direction, self.of_class, self.opener]
+        self._choice = HBox(choices if self._session.decides else [self.direction, self.opener]).add_class(
+            "pe-images-row"
+        )
         self._head = HBox([self.back, self.title]).add_class("pe-images-row")
         self._pager = HBox([self.before, self.where, self.after]).add_class("pe-images-pager")
         self._body = Box([self.document]).add_class("pe-images-body")
@@ -121,11 +125,12 @@ class ImagesPane(VBox):
     # ---- renders ----------------------------------------------------------------------------------------
 
     def _render(self) -> None:
-        from explorer.observe.flips import flips
+        from explorer.observe.flips import flips, hit
 
-        outcomes = self._session.outcomes
+        outcomes = self._compared
         if outcomes is not None and outcomes is not self._outcomes:
-            self._outcomes, self._flips = outcomes, flips(outcomes)
+            self._outcomes = outcomes
+            self._flips = flips(outcomes) if isinstance(outcomes, Outcomes) else hit(outcomes)
         message = self._message()
         looking = not message and self._opened is not None
         self.empty.value = tag("pe-soft", message)
@@ -150,6 +155,12 @@ class ImagesPane(VBox):
         else:
             self._render_look(self._outcomes, self._opened)
 
+    @property
+    def _compared(self) -> Outcomes | Scored | None:
+        """What the state and its reference say of the images, while both are known."""
+        session = self._session
+        return session.outcomes if session.decides else session.scored
+
     def _message(self) -> str:
         """Why there is nothing to show; "" if there is."""
         session, strings = self._session, self._strings
@@ -160,7 +171,7 @@ class ImagesPane(VBox):
             return ""
         if session.plan == session.reference_plan:
             return strings("images_nothing_cut" if session.reference_is_dense else "images_same")
-        if session.outcomes is not None:
+        if self._compared is not None:
             return strings("images_no_flips")
         estimate = session.estimate
         if estimate is None or estimate.done:
@@ -174,7 +185,7 @@ class ImagesPane(VBox):
         values = {"broken": len(found.broken), "mended": len(found.mended), "images": found.images}
         texts = {name: f"{value:,}" for name, value in values.items()}
         against = strings("images_against_dense" if session.reference_is_dense else "images_against")
-        if session.outcomes is None:
+        if self._compared is None:
             against = strings("images_old")
         line = tag("pe-strong", strings("images_sentence", **texts)) + tag("pe-soft", against)
         return f'<div class="pe-line">{line}</div>'
@@ -186,9 +197,11 @@ class ImagesPane(VBox):
         if self._flips is None or self._outcomes is None:
             return []
         found = self._flips.broken if self.direction.value == "broken" else self._flips.mended
-        return of_class(found, self._outcomes, self._label).tolist()
+        if isinstance(self._outcomes, Outcomes):
+            found = of_class(found, self._outcomes, self._label)
+        return found.tolist()
 
-    def _render_gallery(self, found: Flips, outcomes: Outcomes) -> None:
+    def _render_gallery(self, found: Flips, outcomes: Outcomes | Scored) -> None:
         strings = self._strings
         across = gallery.across(self._range.end)
         size, chosen = across * gallery.DOWN, self._chosen()
@@ -215,22 +228,28 @@ class ImagesPane(VBox):
         _offer(self.opener, options, NONE)
         last = self._first + len(images)
         self._render_pager(self._first > 0, last < len(chosen), self._first + bool(images), last, len(chosen))
-        says = class_changes.describe(found.classes, self._names, strings), gallery.describe(flips, strings)
-        titles = strings("images_classes_summary"), strings("images_gallery_summary")
-        self.summary.value = "".join(section(*part) for part in zip(titles, says, strict=True))
+        parts = [(strings("images_gallery_summary"), gallery.describe(flips, strings))]
+        if self._session.decides:
+            says = class_changes.describe(found.classes, self._names, strings)
+            parts.insert(0, (strings("images_classes_summary"), says))
+        self.summary.value = "".join(section(*part) for part in parts)
 
-    def _render_look(self, outcomes: Outcomes, image: int) -> None:
+    def _render_look(self, outcomes: Outcomes | Scored, image: int) -> None:
         strings = self._strings
         job = Opened(outcomes, Cut.of(self._session), image, self._session.layer)
-        if self._session.outcomes is not None:
+        if self._compared is not None:
             self._submit(job)
-        label = self._name(int(outcomes.labels[image]))
-        self.title.value = tag("pe-strong", strings("images_title", image=image, label=label))
+        if isinstance(outcomes, Outcomes):
+            title = strings("images_title", image=image, label=self._name(int(outcomes.labels[image])))
+        else:
+            before, now = _scores(outcomes, image)
+            title = strings("images_scores", image=image, before=before, now=now)
+        self.title.value = tag("pe-strong", title)
         known = self._look is not None and self._look[0].image == image
         if self._look is not None and known:
             self.look.value = image_look.look_html(self._look[1], strings)
             self.summary.value = section(
-                strings("images_title", image=image, label=label),
+                title,
                 image_look.describe(self._look[1], strings),
             )
         else:
@@ -249,6 +268,16 @@ class ImagesPane(VBox):
         self.where.value = tag("pe-soft", words)
 
     def _captions(self, page: Page) -> list[gallery.Flip]:
+        if isinstance(page.outcomes, Scored):
+            change = page.outcomes.now - page.outcomes.reference
+            return [
+                gallery.Flip(
+                    self._strings("images_image", image=image),
+                    *_scores(page.outcomes, image),
+                    broken=bool(change[image] < 0),
+                )
+                for image in page.images
+            ]
         before, now, labels = page.outcomes.reference, page.outcomes.now, page.outcomes.labels
         return [
             gallery.Flip(
@@ -334,6 +363,13 @@ class ImagesPane(VBox):
             self._look = job, result
         if self.binding.active:
             self.binding.refresh()
+
+
+def _scores(scored: Scored, image: int) -> tuple[str, str]:
+    """The scores of an image in the reference state and now, in digits: in per cent where they are shares."""
+    scale, form = (1, ".4g") if scored.measure == "score" else (100, ".1f")
+    before, now = (f"{scale * float(each[image]):{form}}" for each in (scored.reference, scored.now))
+    return before, now
 
 
 def _known(choice: int | None) -> int | None:

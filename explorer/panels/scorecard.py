@@ -1,5 +1,6 @@
 """What the network is worth now and what it costs: accuracy with its interval, costs beside the dense ones."""
 
+import math
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -98,10 +99,11 @@ def _number(strings: Strings, estimate: Estimate) -> str:
     if estimate.counts == "itself":
         why = tag("pe-soft pe-interval", strings("counts_itself"), strings("counts_itself_help"))
         return tag("pe-big", "100") + tag("pe-unit", "%") + why
-    low, high = 100 * estimate.low, 100 * estimate.high
-    interval = strings("interval_help", low=f"{low:.1f}", high=f"{high:.1f}")
-    accuracy = tag("pe-big", f"{100 * estimate.value:.1f}") + tag("pe-unit", "%")
-    return accuracy + tag("pe-soft pe-interval", f"± {(high - low) / 2:.1f}", interval)
+    told = estimate.told
+    interval = strings("interval_help", low=told(estimate.low), high=told(estimate.high))
+    number = tag("pe-big", told(estimate.value)) + tag("pe-unit", estimate.unit.strip())
+    half = told((estimate.high - estimate.low) / 2) if estimate.high < math.inf else "∞"
+    return number + tag("pe-soft pe-interval", f"± {half}", interval)
 
 
 def _divergence(strings: Strings, estimate: Estimate | None) -> str:
@@ -127,13 +129,13 @@ def _reference(strings: Strings, reference: Estimate | None, dense: bool) -> str
     if reference is None or not reference.seen or reference.counts == "itself":
         return ""
     text = strings(
-        "reference" if reference.done else "reference_partly", accuracy=f"{100 * reference.value:.1f}"
+        "reference" if reference.done else "reference_partly", accuracy=reference.told(reference.value)
     )
     help_text = strings(
         "reference_help" if dense else "reference_own_help",
         counted=_counted(strings, reference),
-        low=f"{100 * reference.low:.1f}",
-        high=f"{100 * reference.high:.1f}",
+        low=reference.told(reference.low),
+        high=reference.told(reference.high),
     )
     return tag("pe-soft pe-reference", text, help_text)
 

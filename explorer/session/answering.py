@@ -22,7 +22,7 @@ from explorer.session.state import SessionState
 from explorer.session.sweeps import SWEEPS, Found, SweepDesk
 from explorer.session.training import TrainingDesk
 from explorer.session.visits import Visits
-from explorer.strings import Message
+from explorer.strings import Message, Strings
 from explorer.values import (
     ChannelGraph,
     Cost,
@@ -134,6 +134,21 @@ class Answering(SessionState):
         """Whether there are images without labels: estimates then count agreement with the dense network."""
         data = self.network.data
         return data is not None and not data.explore.labelled
+
+    @property
+    def decides(self) -> bool:
+        """Whether images have one right class each (or are held against the dense network's), so that some flip."""
+        data = self.network.data
+        return data is None or data.explore.task is None or data.explore.task.decides
+
+    def words(self, strings: Strings) -> Strings:
+        """The texts of a language, in the words of what estimates count here."""
+        data = self.network.data
+        words = strings.agreeing() if self.agreeing else strings
+        if self.decides or data is None or data.explore.task is None:
+            return words
+        task = data.explore.task
+        return words.scoring(task.agreement if self.agreeing else task.measure)
 
     @property
     def _search_runs(self) -> bool:

@@ -4,6 +4,7 @@
 keys with values, so that they are worded only where they are shown.
 """
 
+import re
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from importlib import import_module
 
 from explorer.errors import require_name
 
+NO_SHARE = re.compile(r"(\{(?:accuracy|value|low|high)\}\)?) ?%")  # a figure of an estimate, as a share
 LANGUAGES = {"en": "English", "ja": "日本語", "ko": "한국어"}
 
 
@@ -45,6 +47,27 @@ class Strings:
         ending = "_agreement"
         own = {key.removesuffix(ending): text for key, text in self.table.items() if key.endswith(ending)}
         other.table = {**self.table, **own}
+        return other
+
+    def scoring(self, measure: str) -> "Strings":
+        """The same words where images have no classes, for a measure (see `Estimate.measure`): its name in place of
+        accuracy's, texts named `..._scored` in place of those that speak of classes. A user's own score is no share.
+        """
+        other, ending, kind = copy(self), "_scored", measure.removeprefix("1 - ").replace(" ", "_")
+        kind = "agreed" if kind == "agreement" else kind
+        plain, own = self("word_accuracy"), self(f"word_{kind}")
+        said = {plain: own, plain.capitalize(): own[:1].upper() + own[1:]}
+        name = re.compile(rf"(?<!\{{)(?:{'|'.join(said)})")  # and no place for a number
+        table = {
+            key: name.sub(lambda found: said[found[0]], text)
+            for key, text in self.table.items()
+            if not key.startswith("word_")
+        }
+        table |= {key.removesuffix(ending): text for key, text in table.items() if key.endswith(ending)}
+        table["accuracy_help"] = self(f"measure_{kind}")
+        if measure == "score":
+            table = {key: NO_SHARE.sub(r"\1", text) for key, text in table.items()}
+        other.table = {**self.table, **table}
         return other
 
     def say(self, message: Message) -> str:

@@ -1386,4 +1386,38 @@ TABLE = {
     "others to compare with.",
     "instance_macs_says_all_wrong_agreement": "No image is taken as by the dense network, so there are none to "
     "compare with.",
+    # ---- images without classes: "_scored" texts take the place of the plain ones, "word_" that of accuracy ----
+    "word_accuracy": "accuracy",
+    "word_R2": "R²",
+    "word_pixel_accuracy": "pixel accuracy",
+    "word_mean_IoU": "mean IoU",
+    "word_labels_right": "share of right labels",
+    "word_score": "score",
+    "word_agreed": "agreement",
+    "word_relative_error": "agreement",
+    "measure_agreed": "Share of the pixels or labels that are decided as by the dense network, image by image, "
+    "averaged. These "
+    "images have no targets",
+    "measure_R2": "R²: 1 − squared error of the outputs / variance of the targets. 100 % is without error, 0 % as "
+    "good as "
+    "always saying the mean",
+    "measure_pixel_accuracy": "Share of the pixels whose most probable class is the right one, averaged over the "
+    "images",
+    "measure_mean_IoU": "Intersection over union of said and right pixels, averaged over the classes of an "
+    "image, then over the images",
+    "measure_labels_right": "Share of the labels that are decided rightly, image by image, averaged",
+    "measure_score": "Mean of your own score over the images; higher is better",
+    "measure_relative_error": "1 − relative error: squared distance of the outputs from the dense network's / "
+    "their variance. These images have no targets",
+    "tab_images_help_scored": "Which images this cut hits hardest",
+    "images_no_flips_scored": "No image's score changed.",
+    "images_sentence_scored": "Worse: {broken} of {images} images. Better: {mended}.",
+    "images_broken_scored": "worse",
+    "images_broken_help_scored": "Images whose score fell, those that lost most first",
+    "images_mended_scored": "better",
+    "images_mended_help_scored": "Images whose score rose, those that gained most first",
+    "images_gallery_title_scored": "score: before, now; better in bold",
+    "images_scores": "Image {image}: score {before} before, {now} now",
+    "tradeoff_apart_now_scored": "The 95 % intervals are apart: the state now is better.",
+    "tradeoff_apart_other_scored": "The 95 % intervals are apart: the outlined state is better.",
 }

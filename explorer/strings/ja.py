@@ -1356,4 +1356,33 @@ TABLE: dict[str, str] = {
     "instance_macs_says_none_wrong_agreement": "すべての画像が枝刈り前と一致するため、比較できる画像がありません"
     "。",
     "instance_macs_says_all_wrong_agreement": "枝刈り前と一致する画像がないため、比較できません。",
+    # ---- images without classes: "_scored" texts take the place of the plain ones, "word_" that of accuracy ----
+    "word_accuracy": "精度",
+    "word_R2": "R²",
+    "word_pixel_accuracy": "画素精度",
+    "word_mean_IoU": "平均IoU",
+    "word_labels_right": "正解ラベルの割合",
+    "word_score": "スコア",
+    "word_agreed": "一致度",
+    "word_relative_error": "一致度",
+    "measure_agreed": "元のネットワークと同じ判定の画素またはラベルの割合を画像ごとに求めた平均。これらの画像には"
+    "目標値がありません",
+    "measure_R2": "R²: 1 − 出力の二乗誤差 / 目標値の分散。100 % は誤差なし、0 % は常に平均を答えるのと同じ",
+    "measure_pixel_accuracy": "最も確率の高いクラスが正しい画素の割合を画像ごとに求めた平均",
+    "measure_mean_IoU": "予測と正解の画素の共通部分 / 和集合を、画像内のクラス、次いで画像について平均した値",
+    "measure_labels_right": "正しく判定されたラベルの割合を画像ごとに求めた平均",
+    "measure_score": "ご自身のスコアの画像平均。大きいほど良い",
+    "measure_relative_error": "1 − 相対誤差: 元のネットワークの出力との距離の二乗 / その分散。これらの画像には目標値"
+    "がありません",
+    "tab_images_help_scored": "この枝刈りの影響が最も大きい画像",
+    "images_no_flips_scored": "スコアが変わった画像はありません。",
+    "images_sentence_scored": "画像{images}枚中、悪化 {broken}枚、改善 {mended}枚。",
+    "images_broken_scored": "悪化",
+    "images_broken_help_scored": "スコアが下がった画像。下がり方の大きい順",
+    "images_mended_scored": "改善",
+    "images_mended_help_scored": "スコアが上がった画像。上がり方の大きい順",
+    "images_gallery_title_scored": "スコア: 前、現在 (太字が良い方)",
+    "images_scores": "画像{image}: スコア 前 {before}、現在 {now}",
+    "tradeoff_apart_now_scored": "95 % 信頼区間は離れています: 現在の状態の方が良い値です。",
+    "tradeoff_apart_other_scored": "95 % 信頼区間は離れています: 輪郭で示した状態の方が良い値です。",
 }

@@ -283,6 +283,11 @@ def _judged(
     Both classes of a network of one logit get names. Raises BadInput for targets that do not fit the outputs.
     """
     own = told or data.explore.task
+    if isinstance(own, Own) and not data.explore.labelled:
+        raise BadInput(
+            "loss= and score= are functions of outputs and targets, and these images have none: leave them out, "
+            "or pass data=(images, targets)."
+        )
     task = own or guess(name, answer, data.explore.labels)
     outputs = task.outputs(name, answer, 1)
     train, explore, final = (

@@ -63,7 +63,7 @@ def test_the_table_names_what_is_counted(bare):
     assert f"{100 * estimate.accuracy:.1f} %" in rows["agreement with dense, 80 explore images"]
     assert f"{estimate.divergence:.3g} nats" in rows["divergence from dense, explore images"]
     assert f"{bare.report.now.final.divergence:.3g} nats" in rows["divergence from dense, final images"]
-    assert "Agreement and divergence of now are for that." in text
+    assert "What is counted of now is for that." in text
     assert "in nats." in text
     assert "accuracy" not in text.lower()
 

@@ -222,6 +222,9 @@ class FakeSession(HasTraits):
         low, high = self.reach
         self.propose(keep=min(max(share, low), high))
 
+    decides = True
+    scored = None
+
     def select(self, group_id: str, layer: str = "") -> None:
         group = self.graph.group(group_id)
         with self.hold_trait_notifications():
