@@ -33,7 +33,7 @@ from explorer.zoo.archive import load_archive
 from explorer.zoo.built import Built, sample_input
 from explorer.zoo.checkpoints import read_checkpoint
 from explorer.zoo.constructor import Constructor, as_constructor, first_same, own_class, require_same
-from explorer.zoo.files import kind_of, refused, require_file
+from explorer.zoo.files import kind_of, refused, require_file, require_no_code
 from explorer.zoo.matching import put_weights
 from explorer.zoo.modules import copied_module
 from explorer.zoo.network import Network
@@ -153,6 +153,8 @@ def _from_file(path: Path, weights: str | Path | None) -> Built:
         return _with_weights(load_archive(path), weights)
     if kind == "other":
         raise refused(path, f"is {words}")
+    if kind == "torch zip":
+        require_no_code(path)  # as a whole pickled network does, which is not weights only
     raise BadInput(
         f"{path} holds weights, not a network. Pass the network that they are of and the file: "
         f"load(network, weights={str(path)!r})."
