@@ -372,6 +372,15 @@ class Explorer(VBox):
             close_parts(self)
         super().close()
 
+    def __repr__(self) -> str:
+        """One line for a console, and for str(); that of a widget would tell every widget inside."""
+        if "_board" not in vars(self) or self.comm is None:
+            return "<Explorer, closed>"
+        session = self.session
+        images = "without images" if session.network.data is None else f"on {session.network.data.name}"
+        share = session.cost.macs / session.dense_cost.macs
+        return f"<Explorer of {session.network.name} {images}, {share:.0%} of its MACs kept>"
+
     def _repr_mimebundle_(self, **keywords: Any) -> dict[str, str] | None:
         from explorer.panels.bokeh_document import publish_bokehjs
 
