@@ -379,7 +379,7 @@ class Explorer(VBox):
         session = self.session
         images = "without images" if session.network.data is None else f"on {session.network.data.name}"
         share = session.cost.macs / session.dense_cost.macs
-        return f"<Explorer of {session.network.name} {images}, {share:.0%} of its MACs kept>"
+        return f"<Explorer of {session.network.name} {images}, {100 * share:.0f} % of its MACs kept>"
 
     def _repr_mimebundle_(self, **keywords: Any) -> dict[str, str] | None:
         from explorer.panels.bokeh_document import publish_bokehjs

@@ -46,7 +46,7 @@ def test_in_a_console_it_is_one_line_and_in_a_notebook_the_dashboard(dashboard):
     for line in (repr(dashboard), str(dashboard), f"{dashboard}"):
         assert len(line) < 110
         assert "\n" not in line
-        assert f"{share:.0%}" in line
+        assert f"{100 * share:.0f} %" in line
     shown = dashboard._repr_mimebundle_()
     assert shown["application/vnd.jupyter.widget-view+json"]["model_id"] == dashboard.model_id
     assert shown["text/plain"] == repr(dashboard)

@@ -132,7 +132,7 @@ class NetworkRow(Row):
         elif source in self.bundled.options:
             self.kind.value, self.bundled.value = "bundled", source
         else:
-            self.kind.value, self.torchvision.value = "torchvision", source
+            self.kind.value, self.torchvision.value = "torchvision", source.removeprefix("torchvision:")
 
     def source(self) -> Any:
         """What `explorer.load` takes. Raises BadInput in words while something is missing."""
@@ -145,7 +145,10 @@ class NetworkRow(Row):
             name = self.torchvision.value.strip()
             if not name:
                 raise BadInput(strings("picker_no_name_yet"))
-            if self.torchvision.options and name not in self.torchvision.options:
+            listed = (
+                ":" in name or name in self.torchvision.options
+            )  # or "package.module:name", as load takes it
+            if self.torchvision.options and not listed:
                 raise BadInput(strings("picker_no_name", name=name))
             return name
         found = networks(self._variables())

@@ -32,7 +32,15 @@ from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archive import load_archive
 from explorer.zoo.built import Built, sample_input
 from explorer.zoo.checkpoints import read_checkpoint
-from explorer.zoo.constructor import Constructor, as_constructor, first_same, own_class, require_same
+from explorer.zoo.constructor import (
+    Constructor,
+    as_constructor,
+    first_same,
+    is_factory,
+    made_by,
+    own_class,
+    require_same,
+)
 from explorer.zoo.files import kind_of, refused, require_file, require_no_code
 from explorer.zoo.matching import put_weights
 from explorer.zoo.modules import copied_module
@@ -50,6 +58,8 @@ ENDINGS = (
     ".tar",
 )  # a name with one of them is a path
 
+TORCHVISION = "torchvision:"  # before the name of one of its classifiers
+
 
 def load(
     source: str | Path | nn.Module,
@@ -59,8 +69,9 @@ def load(
     weights: str | Path | None = "default",
     constructor: object = None,
 ) -> Network:
-    """A network to explore: a bundled name, one of torchvision's classifiers, an nn.Module, or the path of a
-    torch.export archive (.pt2).
+    """A network to explore: a bundled name, one of torchvision's classifiers ("resnet18" or "torchvision:resnet18"),
+    an nn.Module, the path of a torch.export archive (.pt2), or "package.module:name", a class or function that makes
+    one without arguments, imported from the working directory too.
 
     `data` are images to judge it on: a Data, or anything else that becomes explore images. `normalize` maps
     those images in [0, 1] to inputs; without it float images are taken as inputs already, and a network by name
@@ -72,7 +83,8 @@ def load(
     state dict. `constructor` says how exported Python files make the dense network: "package.module:Name", a
     class or function of a Python file, or functools.partial of one.
 
-    A module is copied and not changed. No file runs code, and no random number is drawn.
+    A module is copied and not changed. No random number is drawn, and no file runs code: your own does only where
+    you name it, as "package.module:name" or as a constructor.
 
     Raises UnknownName for a name that is no network, and BadInput for files that do not fit or cannot be had,
     for weights that are not finite, for data or an example that the network does not take, for labels that it
@@ -119,8 +131,11 @@ def _built(source: object, weights: str | Path | None) -> Built:
         raise _refused(source)
     if isinstance(source, str) and source in NETWORKS:
         return _bundled(source, weights)
-    if isinstance(source, Path) or _is_path(source):
+    if isinstance(source, Path) or not is_name(source):
+        if isinstance(source, str) and is_factory(source):
+            return _from_factory(source, weights)
         return _from_file(require_file(source), weights)
+    source = source.removeprefix(TORCHVISION)
     if source in classifier_names():
         return build_classifier(source, weights)
     near = get_close_matches(source, classifier_names(), n=4, cutoff=0.5)
@@ -135,16 +150,31 @@ def _built(source: object, weights: str | Path | None) -> Built:
     )
 
 
-def _is_path(source: str) -> bool:
-    return source.lower().endswith(ENDINGS) or "/" in source or "\\" in source
+def is_name(source: str) -> bool:
+    """Whether `load` takes the text for a name, of a bundled network or one of torchvision's, and for no file or
+    factory: what a name means can be had without its weights.
+    """
+    is_path = source.lower().endswith(ENDINGS) or "/" in source or "\\" in source
+    return source.startswith(TORCHVISION) or not (is_path or is_factory(source))
 
 
 def _refused(source: object) -> BadInput:
     instance = "an instance, not the class: " if isinstance(source, type) else ""
     return BadInput(
         f"load() cannot take {source!r} ({type(source).__name__}). Pass {instance}an nn.Module, or the name "
-        f"of a bundled network ({', '.join(NETWORKS)}), of one of torchvision's classifiers, or of a .pt2 archive."
+        f"of a bundled network ({', '.join(NETWORKS)}), of one of torchvision's classifiers, of a .pt2 archive, or "
+        'of a function that makes it, "package.module:name".'
     )
+
+
+def _from_factory(source: str, weights: str | Path | None) -> Built:
+    """The network that the user's own code makes, called by the factory's name."""
+    with same_random_numbers(seed=0):
+        model, constructor = made_by(source)
+    built = copied_module(model)
+    # Without a wrapper that was taken off, the factory makes just this network.
+    built = replace(built, name=constructor.name, constructor=None if built.notes else constructor)
+    return _with_weights(built, weights)
 
 
 def _from_file(path: Path, weights: str | Path | None) -> Built:

@@ -81,6 +81,8 @@ def test_a_name_of_torchvision_is_typed_and_checked_once_the_list_is_there(picke
     assert len(picker.network.torchvision.options) >= 80
     choice = chosen(picker)
     assert (choice.source, choice.images, choice.example) == ("alexnet", False, None)
+    picker.network.torchvision.value = "mine.nets:make"  # of one's own, as load takes it
+    assert chosen(picker).source == "mine.nets:make"
     picker.network.torchvision.value = "alex"
     assert "no network alex" in refused(picker)
 
