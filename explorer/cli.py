@@ -13,6 +13,7 @@ import explorer
 from explorer.allocate import ALLOCATIONS
 from explorer.costs import COSTS
 from explorer.criteria import CRITERIA
+from explorer.data.named import NAMED
 from explorer.errors import BadInput, ExplorerError, Interrupted, require_name
 from explorer.evaluate import TrainingStep
 from explorer.export import FORMATS, check_folder, check_formats, export, make_report, table
@@ -123,8 +124,9 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        metavar="FOLDER",
-        help="images to judge it on: a folder of class folders, or of images alone",
+        metavar="DATA",
+        help="images to judge it on: a folder of class folders or of images alone, or a data set that is downloaded "
+        f"once ({', '.join(NAMED)}); a folder of such a name is ./NAME",
     )
     parser.add_argument(
         "--example", metavar="SHAPE", help="shape of an input where nothing else tells it, such as 1,3,32,32"

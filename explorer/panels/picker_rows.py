@@ -207,10 +207,16 @@ class WeightsRow(Row):
 
 
 class ImagesRow(Row):
-    """Bundled, a folder, a variable of the notebook, or none: then the size of an input, where it is not known."""
+    """Bundled, a named data set, a folder, a variable of the notebook, or none: then the size of an input, where it
+    is not known.
+    """
 
     def __init__(self, strings: Strings, variables: Namespace) -> None:
+        from explorer.data.named import NAMED  # loads torch
+
         self._variables = variables
+        titles = [(f"{row.title} ({row.megabytes:,} MB)", name) for name, row in NAMED.items()]
+        self.named = Dropdown(options=titles, tooltip=strings("picker_images_named"))
         self.folder = Text(placeholder=strings("picker_folder_hint"), continuous_update=False)
         self.notebook = _Variables(tooltip=strings("picker_images_notebook"))
         self.size = Text(
@@ -220,7 +226,13 @@ class ImagesRow(Row):
             continuous_update=False,
             style={"description_width": "initial"},
         ).add_class("pe-size")
-        details = {"bundled": None, "folder": self.folder, "notebook": self.notebook, "none": self.size}
+        details = {
+            "bundled": None,
+            "named": self.named,
+            "folder": self.folder,
+            "notebook": self.notebook,
+            "none": self.size,
+        }
         super().__init__(strings, "images", details)
 
     def render(self) -> None:
@@ -233,9 +245,12 @@ class ImagesRow(Row):
     def follow(self, choice: Choice) -> None:
         """Show which images a choice is judged on."""
         from explorer.data import Data
+        from explorer.data.named import is_named
 
         if choice.data is None:
             self.kind.value = "bundled" if choice.images and _is_bundled(choice.source) else "none"
+        elif is_named(choice.data):
+            self.kind.value, self.named.value = "named", choice.data
         elif isinstance(choice.data, str | Path):
             self.kind.value, self.folder.value = "folder", str(choice.data)
         elif name := _name_of(choice.data, self._variables()):
@@ -253,6 +268,8 @@ class ImagesRow(Row):
         strings, kind = self._strings, self.kind.value
         if kind == "bundled":
             return {} if _is_bundled(source) else {"data": _bundled_images()}
+        if kind == "named":
+            return {"data": self.named.value}
         if kind == "folder":
             if not self.folder.value.strip():
                 raise BadInput(strings("picker_no_folder"))

@@ -25,7 +25,8 @@ from explorer.data import (
 )
 from explorer.data.bundled import CLASSES, SIDE
 from explorer.data.fitting import require_finite, require_labels, require_logits, taking
-from explorer.data.folders import image_folder, require_all_classes
+from explorer.data.folders import require_all_classes
+from explorer.data.named import NAMED, is_named, renumbered
 from explorer.errors import BadInput, ExplorerError, UnknownName
 from explorer.graph.inputs import require_dense
 from explorer.graph.randomness import same_random_numbers
@@ -46,7 +47,12 @@ from explorer.zoo.matching import put_weights
 from explorer.zoo.modules import copied_module
 from explorer.zoo.network import Network
 from explorer.zoo.networks import NETWORKS
-from explorer.zoo.torchvision_models import build_classifier, classifier_names, likely_constructors
+from explorer.zoo.torchvision_models import (
+    build_classifier,
+    classifier_names,
+    imagenet_classes,
+    likely_constructors,
+)
 
 ENDINGS = (
     ".pt2",
@@ -58,6 +64,8 @@ ENDINGS = (
     ".tar",
 )  # a name with one of them is a path
 
+FORWARD = "Pass inputs of the shape and dtype that its forward expects."
+FITTED = "Pass example= of the shape that it takes, such as torch.zeros(1, 3, 32, 32): pictures are made to fit it."
 TORCHVISION = "torchvision:"  # before the name of one of its classifiers
 
 
@@ -73,7 +81,10 @@ def load(
     an nn.Module, the path of a torch.export archive (.pt2), or "package.module:name", a class or function that makes
     one without arguments, imported from the working directory too.
 
-    `data` are images to judge it on: a Data, or anything else that becomes explore images. `normalize` maps
+    `data` are images to judge it on: a Data, the name of a data set ("cifar10", "cifar100", "mnist", "fashion_mnist",
+    "svhn", "stl10", "imagenette", "food101": downloaded once, Imagenette's labels are ImageNet's for a network of 1,000
+    logits), a folder (one of the same name as a data set has a separator in its path, "./mnist", or is a Path), or
+    anything else that becomes explore images. `normalize` maps
     those images in [0, 1] to inputs; without it float images are taken as inputs already, and a network by name
     normalises uint8 images as its own. `example` is an input, float (1, C, H, W); without it the first explore
     image is, and where a network by name has no images, a random input of its size.
@@ -95,9 +106,9 @@ def load(
     require_finite(built.name, built.model)
     given = None if example is None else _checked_example(example)
     values = _as_data(data, normalize, built, given)
-    sample, answer = _example(built, values, given)
+    sample, answer = _example(built, values, given, isinstance(data, str | Path))
     if values is not None and data is not None:  # bundled images fit, and are read only when they are needed
-        values = _fitting(built.name, values, answer, isinstance(data, str | Path))
+        values = _fitting(built.name, values, answer, data)
     made, why_not = _constructor(built, constructor, sample, answer)
     return Network(
         built.name,
@@ -267,7 +278,7 @@ def _as_data(
     crop = built.crop if own_size or example is None else _crop(example)
     values = as_data(data, normalize, size=crop)
     if isinstance(data, str | Path) and set(values.classes) < set(built.classes):
-        values = image_folder(data, crop, normalize, classes=built.classes)
+        values = renumbered(values, built.classes)
     if not values.classes:  # without labels, answers have names all the same
         values = replace(values, classes=built.classes)
     own = built.normalize
@@ -295,23 +306,40 @@ def _crop(example: Tensor) -> Crop | None:
     return Crop((height, width), None, 1 if channels == 1 else 3 if channels == 3 else None)
 
 
-def _fitting(name: str, data: Data, answer: Any, from_folder: bool) -> Data:
-    """The data, with names for both classes of a network of one logit.
+def _fitting(name: str, data: Data, answer: Any, source: object) -> Data:
+    """The data of a source with labels of the network, and names for both classes of a network of one logit.
 
     Raises BadInput if a label of any split has no logit. Answers that are no logits are not judged here.
     """
     if not isinstance(answer, Tensor) or answer.dim() != 2:
         return data
     logits = require_logits(name, answer, len(answer))
+    if is_named(source):
+        data = _of_named_set(name, data, logits.shape[1], NAMED[str(source)].of_imagenet)
     for images in (data.explore, data.train, data.final):
         if images is not None and images.labels is not None:
             require_labels(images.labels, logits)
-    if from_folder:
+    if isinstance(source, str | Path):
         require_all_classes(data, logits.shape[1], name)
     return replace(data, classes=("0", "1")) if answer.shape[1] == 1 and len(data.classes) < 2 else data
 
 
-def _example(built: Built, data: Data | None, example: Tensor | None) -> tuple[Tensor, Any]:
+def _of_named_set(name: str, data: Data, logits: int, of_imagenet: bool) -> Data:
+    """The data of a named set, whose classes must be those of the logits."""
+    count = len(data.classes)
+    if count == logits:
+        return data
+    if of_imagenet and logits == len(
+        imagenet := imagenet_classes()
+    ):  # a network that does not name its classes
+        return renumbered(data, imagenet)
+    raise BadInput(
+        f"{data.name} has {count} classes, and {name} has {logits} logits, which are of others. Load a network of "
+        f"{count} classes: one by name with weights= of a file that was trained on them, or a module of your own."
+    )
+
+
+def _example(built: Built, data: Data | None, example: Tensor | None, pictures: bool) -> tuple[Tensor, Any]:
     """The given example, or the first explore image, and the answer to it; both are tried if shapes differ."""
     name, model = built.name, built.model
     first = None if data is None else as_images(data, "explore").inputs(slice(0, 1))
@@ -321,7 +349,7 @@ def _example(built: Built, data: Data | None, example: Tensor | None) -> tuple[T
             _answer(model, name, first, "images")
         return example, answer
     if first is not None:
-        return first, _answer(model, name, first, "images")
+        return first, _answer(model, name, first, "images", FITTED if pictures else FORWARD)
     if built.shape is not None:
         sample = sample_input(built.shape)
         return sample, _answer(model, name, sample, "an input")
@@ -347,9 +375,8 @@ def _checked_example(example: object) -> Tensor:
     return example.detach().cpu().clone()
 
 
-def _answer(model: nn.Module, name: str, inputs: Tensor, what: str) -> Any:
+def _answer(model: nn.Module, name: str, inputs: Tensor, what: str, hint: str = FORWARD) -> Any:
     """What the network answers; raises BadInput where it does not take the inputs."""
-    hint = "Pass inputs of the shape and dtype that its forward expects."
     # Not inference_mode: a module that keeps a tensor of its forward could then not be trained.
     with taking(name, inputs, hint, what), torch.no_grad(), same_random_numbers():
         return model(inputs)
