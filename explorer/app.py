@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from explorer.data import DataSource
+    from explorer.data.tasks import Task
     from explorer.panels.bars import Bars
     from explorer.panels.header import Actions, Heading
     from explorer.panels.views import Views
@@ -63,15 +64,15 @@ def _basis(network: Network) -> tuple[str, str]:
     return network.weights_key, "" if train is None else train.key
 
 
-ARGUMENTS = "source, data, example, scale, language, weights, normalize and constructor"
+ARGUMENTS = "source, data, example, scale, language, weights, normalize, constructor, task, loss and score"
 
 
 class Explorer(VBox):
     """Prune a network by hand and see what it costs.
 
-    `source`, `data`, `example`, `weights`, `normalize` and `constructor`: the network and the images that it is
-    judged on, as `explorer.load` takes them; `scale`: 1.25 for a lecture (1,060 px wide); `language`: of the
-    texts, such as "en". Raises ExplorerError for what `explorer.load` refuses, and for unknown keywords.
+    `source`, `data`, `example`, `weights`, `normalize`, `constructor`, `task`, `loss` and `score`: the network, the
+    images that it is judged on and how, as `explorer.load` takes them; `scale`: 1.25 for a lecture (1,060 px wide);
+    `language`: of the texts, such as "en". Raises ExplorerError for what `explorer.load` refuses, and for unknown keywords.
     """
 
     children: tuple[Widget, ...]
@@ -86,6 +87,9 @@ class Explorer(VBox):
         weights: str | Path | None = "default",
         normalize: Callable[[Tensor], Tensor] | None = None,
         constructor: str | Callable[..., nn.Module] | None = None,
+        task: str | Task | None = None,
+        loss: Callable[..., Tensor] | None = None,
+        score: Callable[..., Tensor] | None = None,
         **unknown: object,
     ) -> None:
         if unknown:
@@ -95,7 +99,7 @@ class Explorer(VBox):
             raise BadInput(f"scale is {scale!r}; expected 0.5 to 3, such as 1.25 for a lecture.")
         self._strings, self._scale = Strings(language), scale
         self._carried: dict[tuple[str, str], Carried] = {}  # by the network's weights and training images
-        choice = Choice(source, data, example, weights, normalize, constructor)
+        choice = Choice(source, data, example, weights, normalize, constructor, task, loss, score)
         with Frame(self._strings, choice.title, scale) as frame:
             frame.stage("frame_torch")
             with held_interrupts():
@@ -127,6 +131,9 @@ class Explorer(VBox):
         weights: str | Path | None = "default",
         normalize: Callable[[Tensor], Tensor] | None = None,
         constructor: str | Callable[..., nn.Module] | None = None,
+        task: str | Task | None = None,
+        loss: Callable[..., Tensor] | None = None,
+        score: Callable[..., Tensor] | None = None,
     ) -> None:
         """Explore another network in this one's place; `undo` brings this one back as it is now.
 
@@ -134,7 +141,7 @@ class Explorer(VBox):
         """
         if self.comm is None:
             raise ExplorerError("This explorer is closed: make a new one.")
-        self._changes.make(Choice(source, data, example, weights, normalize, constructor))
+        self._changes.make(Choice(source, data, example, weights, normalize, constructor, task, loss, score))
 
     def open_supernet(self) -> None:
         """Explore the supernet of the search that has ended, else of the recorded run, in the network's place.
@@ -371,6 +378,15 @@ class Explorer(VBox):
         if self.comm is not None:
             close_parts(self)
         super().close()
+
+    def __repr__(self) -> str:
+        """One line for a console, and for str(); that of a widget would tell every widget inside."""
+        if "_board" not in vars(self) or self.comm is None:
+            return "<Explorer, closed>"
+        session = self.session
+        images = "without images" if session.network.data is None else f"on {session.network.data.name}"
+        share = session.cost.macs / session.dense_cost.macs
+        return f"<Explorer of {session.network.name} {images}, {100 * share:.0f} % of its MACs kept>"
 
     def _repr_mimebundle_(self, **keywords: Any) -> dict[str, str] | None:
         from explorer.panels.bokeh_document import publish_bokehjs

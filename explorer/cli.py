@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torch import nn
 
@@ -13,12 +13,15 @@ import explorer
 from explorer.allocate import ALLOCATIONS
 from explorer.costs import COSTS
 from explorer.criteria import CRITERIA
+from explorer.data.named import NAMED
 from explorer.errors import BadInput, ExplorerError, Interrupted, require_name
 from explorer.evaluate import TrainingStep
 from explorer.export import FORMATS, check_folder, check_formats, export, make_report, table
 from explorer.strings import Message, Strings
 from explorer.values import ChannelGraph, Plan, Proof, Recovery, Request
 from explorer.zoo import Network
+from explorer.zoo.built import sample_input
+from explorer.zoo.loading import is_name
 from explorer.zoo.networks import NETWORKS
 
 PROVEN_IMAGES = 64
@@ -44,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _prune(_job(arguments))
             return 0
         if arguments.command == "coverage":
-            _coverage(arguments.network, arguments.layers)
+            _coverage(arguments.network, _given(arguments), arguments.layers)
             return 0
         return _open(arguments)
     except (KeyboardInterrupt, Interrupted):
@@ -90,12 +93,10 @@ def _parser() -> argparse.ArgumentParser:
         "coverage",
         help="tell what of a network can be pruned, and why the rest cannot",
         description="Tell which layers and channels of a network can be pruned, why the others cannot, and how small "
-        "the network can get. No weights are loaded.",
+        "the network can get. A network by name is taken without its weights.",
         allow_abbrev=False,
     )
-    coverage.add_argument(
-        "network", metavar="NETWORK", help="a bundled network or a torchvision classifier, such as resnet50"
-    )
+    _add_network(coverage)
     coverage.add_argument("--layers", action="store_true", help="print a line for every layer, too")
     _add_prune(
         commands.add_parser(
@@ -109,8 +110,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    """What `explorer.load` takes."""
+    parser.add_argument(
+        "network",
+        metavar="NETWORK",
+        help=f"a bundled network ({', '.join(NETWORKS)}), a classifier of torchvision (resnet18), a torch.export "
+        "archive (.pt2), or package.module:name, your class or function that makes one without arguments; its module "
+        "is imported, from this folder too",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="of the network: safetensors or a state dict"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DATA",
+        help="images to judge it on: a folder of class folders or of images alone, or a data set that is downloaded "
+        f"once ({', '.join(NAMED)}); a folder of such a name is ./NAME",
+    )
+    parser.add_argument(
+        "--example", metavar="SHAPE", help="shape of an input where nothing else tells it, such as 1,3,32,32"
+    )
+
+
 def _add_prune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", metavar="NETWORK", help=f"one of: {', '.join(NETWORKS)}")
+    _add_network(parser)
     parser.add_argument(
         "--rank",
         default="taylor",
@@ -179,9 +203,20 @@ def _open(arguments: argparse.Namespace) -> int:
     return open_notebook(Path.cwd(), browser=arguments.browser, port=arguments.port)
 
 
-def _coverage(name: str, layers: bool) -> None:
-    # Weights do not matter here; an archive comes with its own.
-    network = explorer.load(name) if name.endswith(".pt2") else explorer.load(name, weights=None)
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `explorer.load` is given beside the network. Raises BadInput."""
+    given = {name: getattr(arguments, name) for name in ("weights", "data", "example")}
+    if (text := given["example"]) is not None:
+        sides = text.split(",")
+        if not all(side.strip().isascii() and side.strip().isdigit() and int(side) for side in sides):
+            raise BadInput(f"--example is {text!r}; expected whole numbers with commas, such as 1,3,32,32.")
+        given["example"] = sample_input(tuple(map(int, sides)))
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _coverage(name: str, given: dict[str, Any], layers: bool) -> None:
+    by_name: dict[str, Any] = {"weights": None} if is_name(name) else {}  # weights do not matter here
+    network = explorer.load(name, **by_name | given)
     found = explorer.coverage(explorer.trace(network.model, network.example))
     print(found, *(["", found.table()] if layers else []), sep="\n")
 
@@ -189,6 +224,7 @@ def _coverage(name: str, layers: bool) -> None:
 @dataclass(frozen=True)
 class _Job:
     network: str
+    given: dict[str, Any]
     request: Request
     folder: Path
     formats: tuple[str, ...]
@@ -196,7 +232,6 @@ class _Job:
 
 def _job(arguments: argparse.Namespace) -> _Job:
     """What to do, checked as far as can be before any work. Raises ExplorerError."""
-    require_name("bundled network", arguments.network, NETWORKS)
     require_name("criterion", arguments.rank, CRITERIA)
     require_name("allocation", arguments.share, ALLOCATIONS)
     cost = next(name for name in COSTS if getattr(arguments, name) is not None)
@@ -220,13 +255,15 @@ def _job(arguments: argparse.Namespace) -> _Job:
         seed=arguments.seed,
         multiple=arguments.multiple,
     )
-    return _Job(arguments.network, request, arguments.out, formats)
+    return _Job(arguments.network, _given(arguments), request, arguments.out, formats)
 
 
 def _prune(job: _Job) -> None:
     request = job.request
-    _say(f"Ranking the channels of {job.network}…")
-    network = explorer.load(job.network)
+    network = explorer.load(job.network, **job.given)
+    for note in network.notes:
+        _say(note)
+    _say(f"Ranking the channels of {network.name}…")
     graph = explorer.trace(network.model, network.example)
     by_error = request.allocation == "error"
     scores = explorer.score(network, graph, request.criterion, seed=request.seed, errors=by_error)

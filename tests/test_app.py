@@ -40,6 +40,20 @@ def test_set_cuts_at_once_and_network_is_the_smaller_one(dashboard):
     assert dashboard.estimate is None  # there are no images
 
 
+def test_in_a_console_it_is_one_line_and_in_a_notebook_the_dashboard(dashboard):
+    dashboard.set(keep=0.5)
+    share = dashboard.session.cost.macs / dashboard.session.dense_cost.macs
+    for line in (repr(dashboard), str(dashboard), f"{dashboard}"):
+        assert len(line) < 110
+        assert "\n" not in line
+        assert f"{100 * share:.0f} %" in line
+    shown = dashboard._repr_mimebundle_()
+    assert shown["application/vnd.jupyter.widget-view+json"]["model_id"] == dashboard.model_id
+    assert shown["text/plain"] == repr(dashboard)
+    dashboard.close()
+    assert len(repr(dashboard)) < 110
+
+
 def test_set_widths_pins_groups(dashboard):
     group = dashboard.session.graph.prunable[0]
     dashboard.set(widths={group.id: 3})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import explorer
@@ -206,11 +207,85 @@ def test_other_formats_are_written_and_listed(small_data, tmp_path, capsys):
     assert sorted(Path(line.strip()).name for line in written.splitlines()) == names
 
 
-def test_an_unknown_network_is_refused_with_the_known_ones(no_work, tmp_path, capsys):
+def test_an_unknown_network_is_refused_with_the_known_ones(tmp_path, capsys):
     assert prune(tmp_path / "new", "--keep-macs", "0.5", network="resnet21") == 2
     line = one_line(capsys)
-    assert "no bundled network 'resnet21'. Known: resnet20, vgg, mobilenetv2, inception" in line
+    assert "no network 'resnet21'. Known: resnet20, vgg, mobilenetv2, inception" in line
     assert "Did you mean 'resnet20'?" in line
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def own_code(tmp_path, monkeypatch):
+    """A working directory with a module of networks, pictures of its four classes, and weights."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(tmp_path))])
+    (tmp_path / "own_nets.py").write_text(
+        "import torch\nfrom tests.zoo.own_networks import Plain as Small\n"
+        "def needs(width): return Small(width)\ndef broken(): raise OSError('no such disk')\n"
+        "ready = Small()\n"
+    )
+    for place, name in enumerate("abcd"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = Image.new("RGB", (12, 12), (60 * place, 10 * number, 99))
+            pixels.save(tmp_path / "photos" / name / f"{number}.png")
+    yield tmp_path
+    sys.modules.pop("own_nets", None)
+
+
+def test_a_network_of_ones_own_is_pruned_with_its_weights_and_a_folder(own_code, capsys):
+    from tests.zoo.own_networks import Plain
+
+    torch.manual_seed(3)
+    model = Plain().eval()
+    torch.save({"net": model.state_dict(), "loss.weight": torch.ones(2)}, own_code / "own.pt")
+    options = "--weights own.pt --data photos --example 1,3,8,8 --rank l1 --keep-macs 0.7 --recover none"
+    assert prune("out", *options.split(), network="own_nets:Small") == 0
+    captured = capsys.readouterr()
+    assert "accuracy, 16 explore images" in captured.out
+    assert "the weights under 'net' were taken" in captured.err
+    written = load_file(own_code / "out" / "Small_pruned.safetensors")
+    network = explorer.load(model, example=torch.zeros(1, 3, 8, 8))
+    graph = explorer.trace(network.model, network.example)
+    plan = explorer.allocate(graph, explorer.score(network, graph, "l1"), keep=0.7)
+    for name, value in explorer.shrink(model, graph, plan).state_dict().items():
+        assert torch.equal(written[name], value)
+    assert str(own_code) not in sys.path
+
+
+def test_coverage_takes_what_load_takes(own_code, capsys):
+    network = explorer.load("resnet18", weights=None)
+    expected = str(explorer.coverage(explorer.trace(network.model, network.example)))
+    for name in ("resnet18", "torchvision:resnet18"):
+        assert main(["coverage", name]) == 0
+        assert capsys.readouterr().out.strip() == expected
+    assert main(["coverage", "own_nets:Small", "--example", "1,3,8,8"]) == 0
+    assert capsys.readouterr().out.startswith("Can be pruned: ")
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "words"),
+    [
+        ("no_nets:Small", "", "The module no_nets cannot be imported"),
+        ("own_nets:Large", "", "own_nets has no Large"),
+        ("own_nets:needs", "", "raised TypeError"),
+        ("own_nets:broken", "", "raised OSError: no such disk"),
+        ("own_nets:ready", "", "own_nets:ready is a Plain, not a class or function"),
+        ("own_nets:torch.ones", "", "raised TypeError"),
+        ("own_nets:Small", "", "example"),
+        ("own_nets:Small", "--example 1,3,x", "--example is '1,3,x'"),
+        ("own_nets:Small", "--example 2,3,8,8", "batch of one"),
+        ("own_nets:Small", "--example 1,5,8,8", "cannot take an example"),
+        ("torchvision:resnet19", "", "no network 'resnet19'"),
+        ("resnet18", "--weights none.pt", "There is no file none.pt"),
+        ("resnet20", "--data nowhere", "There is no folder nowhere"),
+        ("photos/net.pt2", "", "There is no file photos/net.pt2"),
+    ],
+)
+def test_what_load_refuses_is_said_in_one_line(network, options, words, own_code, capsys):
+    assert main(["coverage", network, *options.split()]) == 2
+    assert words in one_line(capsys)
 
 
 def test_a_file_as_folder_is_refused_before_any_work(no_work, tmp_path, capsys):

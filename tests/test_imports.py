@@ -16,7 +16,7 @@ PACKAGE = Path(explorer.__file__).parent
 # Lowest first; parts of one row do not import each other. The zoo stands above the data, because a loaded
 # network brings its images.
 ROWS: list[set[str]] = [
-    {"errors", "interrupts", "memory"}, {"values", "strings", "emptied"}, {"records"},
+    {"errors", "interrupts", "memory", "cache"}, {"values", "strings", "emptied"}, {"records"},
     {"chains", "instances", "paired", "published", "published_dynamic"}, {"graph"},
     {"costs", "surgery", "data"}, {"zoo"}, {"capture"}, {"repair"}, {"criteria", "allocate", "coverage"},
     {"evaluate", "observe"}, {"dynamic"}, {"methods"}, {"export"}, {"session"}, {"figures", "panels"}, {"app"},

@@ -2,8 +2,8 @@
 
 from explorer.data.bundled import fashion_mnist
 from explorer.data.folders import image_folder
-from explorer.data.full import full_fashion_mnist
 from explorer.data.images import Data, Images, Normalize, identity
+from explorer.data.named import full_fashion_mnist, named_set
 from explorer.data.pictures import Crop
 from explorer.data.sources import DataSource, as_data, as_images
 
@@ -19,4 +19,5 @@ __all__ = [
     "full_fashion_mnist",
     "identity",
     "image_folder",
+    "named_set",
 ]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from explorer.data.folders import image_folder
 from explorer.data.images import Data, Images, Split, identity
+from explorer.data.named import pictures_of
 from explorer.data.pictures import Crop, as_crop, as_pixels, channels_of, require_room
 from explorer.errors import BadInput, require_name
 from explorer.graph.inputs import require_dense
@@ -21,22 +21,22 @@ DataSource = Data | Images | tuple[Tensor, Tensor] | Tensor | Dataset[Any] | Dat
 
 ACCEPTED = (
     "Accepted: a pair of tensors (images (N, C, H, W), labels (N,)), a torch Dataset or DataLoader of "
-    "(image, label), an image folder, or explorer.data's Images or Data; and images without labels, as a tensor "
-    "or a Dataset of them."
+    "(image, label), an image folder, the name of a data set such as 'cifar10', or explorer.data's Images or Data; and "
+    "images without labels, as a tensor or a Dataset of them."
 )
 
 
 def as_images(data: DataSource, split: Split) -> Images:
-    """The images of `split` of a Data or folder; any other source as it is, float images taken as inputs already.
+    """The images of `split` of a Data, folder or named data set; any other source as it is.
 
-    uint8 images are divided by 255. Raises BadInput for a split that is missing, an empty data set, wrong
-    shapes or dtypes, NaN, and labels out of range.
+    Float images are taken as inputs already, uint8 images are divided by 255. Raises BadInput for a split that is
+    missing, an empty data set, wrong shapes or dtypes, NaN, and labels out of range.
     """
     require_name("split", split, SPLITS)
     if isinstance(data, Images):
         return data
     if isinstance(data, str | Path):
-        data = image_folder(data)
+        data = pictures_of(data)
     if not isinstance(data, Data):
         return Images(*_collected(data, None), identity)
     images: Images | None = getattr(data, split)
@@ -59,7 +59,8 @@ def as_data(
     name: str = "your data",
     size: int | tuple[int, int] | Crop | None = None,
 ) -> Data:
-    """A Data as it is, a folder as `image_folder` reads it; any other source as the explore images of a Data.
+    """A Data as it is, a folder as `image_folder` reads it, a name such as "cifar10" as `named_set` does; any other
+    source as the explore images of a Data. A folder that has such a name is given as a Path, or as "./cifar10".
 
     `normalize` maps the source's images to inputs (None: they are inputs); Images and Data have their own.
     `size` is what pictures of a folder, or PIL pictures of a Dataset, are resized and cropped to, as
@@ -73,7 +74,7 @@ def as_data(
     if isinstance(data, Data):
         return data
     if isinstance(data, str | Path):
-        return image_folder(data, size, normalize)
+        return pictures_of(data, size, normalize)
     explore = (
         data if isinstance(data, Images) else Images(*_collected(data, as_crop(size)), normalize or identity)
     )

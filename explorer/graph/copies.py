@@ -15,6 +15,10 @@ from explorer.graph.hooks import mark_changing_hooks
 
 INTERNAL = frozenset(vars(nn.Module()))  # dictionaries of tensors, modules and hooks that every module has
 COPYING = frozenset(("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"))
+SCRIPTED = (
+    "is TorchScript, a compiled program whose modules cannot be replaced. Pass the nn.Module that it was made from; "
+    "its weights are model.load_state_dict(scripted.state_dict())."
+)
 PLAIN = (bool, int, float, str, type(None), torch.dtype)
 
 
@@ -87,6 +91,8 @@ def hollow_copy(model: nn.Module) -> Twin:
 
     Raises CannotTrace for what cannot be copied.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise CannotTrace(f"{type(model).__name__} {SCRIPTED}")
     for name, module in model.named_modules():
         own = vars(module).get("forward")
         if own is not None and not isinstance(getattr(own, "__self__", None), nn.Module):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from explorer.data import DataSource
+    from explorer.data.tasks import Task
     from explorer.session.history import History
     from explorer.zoo import Network
 
@@ -61,6 +62,9 @@ class Choice:
     weights: str | Path | Upload | None = "default"
     normalize: Callable[[Tensor], Tensor] | None = None
     constructor: str | Callable[..., nn.Module] | None = None
+    task: str | Task | None = None
+    loss: Callable[..., Tensor] | None = None
+    score: Callable[..., Tensor] | None = None
     images: bool = True
     ready: Network | None = None
     criterion: str = ""

@@ -132,7 +132,7 @@ class NetworkRow(Row):
         elif source in self.bundled.options:
             self.kind.value, self.bundled.value = "bundled", source
         else:
-            self.kind.value, self.torchvision.value = "torchvision", source
+            self.kind.value, self.torchvision.value = "torchvision", source.removeprefix("torchvision:")
 
     def source(self) -> Any:
         """What `explorer.load` takes. Raises BadInput in words while something is missing."""
@@ -145,7 +145,10 @@ class NetworkRow(Row):
             name = self.torchvision.value.strip()
             if not name:
                 raise BadInput(strings("picker_no_name_yet"))
-            if self.torchvision.options and name not in self.torchvision.options:
+            listed = (
+                ":" in name or name in self.torchvision.options
+            )  # or "package.module:name", as load takes it
+            if self.torchvision.options and not listed:
                 raise BadInput(strings("picker_no_name", name=name))
             return name
         found = networks(self._variables())
@@ -204,10 +207,16 @@ class WeightsRow(Row):
 
 
 class ImagesRow(Row):
-    """Bundled, a folder, a variable of the notebook, or none: then the size of an input, where it is not known."""
+    """Bundled, a named data set, a folder, a variable of the notebook, or none: then the size of an input, where it
+    is not known.
+    """
 
     def __init__(self, strings: Strings, variables: Namespace) -> None:
+        from explorer.data.named import NAMED  # loads torch
+
         self._variables = variables
+        titles = [(f"{row.title} ({row.megabytes:,} MB)", name) for name, row in NAMED.items()]
+        self.named = Dropdown(options=titles, tooltip=strings("picker_images_named"))
         self.folder = Text(placeholder=strings("picker_folder_hint"), continuous_update=False)
         self.notebook = _Variables(tooltip=strings("picker_images_notebook"))
         self.size = Text(
@@ -217,7 +226,13 @@ class ImagesRow(Row):
             continuous_update=False,
             style={"description_width": "initial"},
         ).add_class("pe-size")
-        details = {"bundled": None, "folder": self.folder, "notebook": self.notebook, "none": self.size}
+        details = {
+            "bundled": None,
+            "named": self.named,
+            "folder": self.folder,
+            "notebook": self.notebook,
+            "none": self.size,
+        }
         super().__init__(strings, "images", details)
 
     def render(self) -> None:
@@ -230,9 +245,12 @@ class ImagesRow(Row):
     def follow(self, choice: Choice) -> None:
         """Show which images a choice is judged on."""
         from explorer.data import Data
+        from explorer.data.named import is_named
 
         if choice.data is None:
             self.kind.value = "bundled" if choice.images and _is_bundled(choice.source) else "none"
+        elif is_named(choice.data):
+            self.kind.value, self.named.value = "named", choice.data
         elif isinstance(choice.data, str | Path):
             self.kind.value, self.folder.value = "folder", str(choice.data)
         elif name := _name_of(choice.data, self._variables()):
@@ -250,6 +268,8 @@ class ImagesRow(Row):
         strings, kind = self._strings, self.kind.value
         if kind == "bundled":
             return {} if _is_bundled(source) else {"data": _bundled_images()}
+        if kind == "named":
+            return {"data": self.named.value}
         if kind == "folder":
             if not self.folder.value.strip():
                 raise BadInput(strings("picker_no_folder"))

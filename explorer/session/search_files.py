@@ -1,32 +1,16 @@
 """Snapshots of searches on disk, so that a search outlives its kernel: a few files in the user's cache folder."""
 
-import os
-import sys
-import tempfile
 import time
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+from explorer.cache import cache_folder
 from explorer.errors import BadInput, ExplorerError
 from explorer.methods.road import Snapshot
 
 KEPT = 8  # searches; the one that was not written to for longest goes first
 ABANDONED = 24 * 3600  # seconds after which nobody is writing a file any more
-
-
-def cache_folder() -> Path:
-    """Where this user's programs keep what can be made again: $XDG_CACHE_HOME, else as the system has it. A user
-    without a home directory, as in some containers, has the folder of temporary files.
-    """
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given)
-    try:
-        if sys.platform == "win32":
-            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    except RuntimeError:
-        return Path(tempfile.gettempdir())
 
 
 class SearchFiles:
@@ -41,7 +25,7 @@ class SearchFiles:
 
     @cached_property
     def folder(self) -> Path:
-        return self._given or cache_folder() / "pruning-explorer" / "searches"
+        return self._given or cache_folder() / "searches"
 
     def save(self, snapshot: Snapshot) -> None:
         """Take the place of the search's last snapshot. Raises ExplorerError where nothing can be written."""

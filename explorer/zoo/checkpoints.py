@@ -25,6 +25,7 @@ from explorer.zoo.files import (
     refused,
     require_file,
     require_sums,
+    runs_code,
     shortened,
     size_text,
 )
@@ -111,11 +112,7 @@ def _read_pickle(path: Path, kind: Kind) -> Any:
             raise refused(
                 path, f"is no state dict that torch reads without running code. {CONVERT}"
             ) from error
-        raise refused(
-            path,
-            f"wants to run code when it is opened (it calls {wanted[1]}), as a whole pickled network or the "
-            f"settings of a training run do; it was refused and nothing was run. {CONVERT}",
-        ) from error
+        raise runs_code(path, wanted[1]) from error
     except Exception as error:  # whatever the readers raise on bytes that are damaged or made up
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise refused(path, f"cannot be read ({first}). {DAMAGED}") from error

@@ -8,9 +8,11 @@ import ast
 import functools
 import importlib
 import inspect
+import re
+import sys
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,11 @@ from explorer.zoo.files import shortened
 HOW = (
     'Pass constructor="package.module:Name", a class or function in a Python file, or functools.partial of it with '
     "plain numbers and strings as arguments."
+)
+FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+FACTORIES = (
+    'A network that Python makes is named "package.module:name": a class or a function without arguments, in a file of '
+    "the working directory or in an installed package."
 )
 
 
@@ -48,22 +55,53 @@ class Constructor:
         given = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
         return f"{self.name}({', '.join(given)})"
 
-    def build(self) -> nn.Module:
-        """Import and call it; random numbers drawn on the way do not count. Raises BadInput."""
-        call = _imported(self.module, self.name)
+    def build(self, how: str = HOW) -> nn.Module:
+        """Import and call it; random numbers drawn on the way do not count. Raises BadInput that ends with `how`."""
+        call = _imported(self.module, self.name, how)
         try:
             with torch.random.fork_rng(devices=[]):
                 model = call(*self.args, **self.kwargs)
         except Exception as error:  # a user's constructor may raise anything
             raise BadInput(
-                f"The constructor {self.expression} of {self.module} raised {type(error).__name__}: {error}. {HOW}"
+                f"{self.expression} of {self.module} raised {type(error).__name__}: {error}. {how}"
             ) from error
         if not isinstance(model, nn.Module):
             raise BadInput(
-                f"The constructor {self.expression} of {self.module} returned a {type(model).__name__}; expected "
-                f"an nn.Module. {HOW}"
+                f"{self.expression} of {self.module} returned a {type(model).__name__}; expected an nn.Module. {how}"
             )
         return model
+
+
+def is_factory(text: str) -> bool:
+    """Whether a text has the form "package.module:name"."""
+    return FACTORY.fullmatch(text) is not None
+
+
+def made_by(text: str) -> tuple[nn.Module, Constructor]:
+    """The network that "package.module:name" makes, and the constructor that it is.
+
+    This imports the module, from the working directory too, and calls what has the name: the user's own code runs.
+    Raises BadInput.
+    """
+    module, _colon, name = text.partition(":")
+    constructor = Constructor(module, name)
+    with _working_directory_too():
+        return constructor.build(FACTORIES), constructor
+
+
+@contextmanager
+def _working_directory_too() -> Iterator[None]:
+    """Inside, modules are looked for in the working directory first, as `python -m` does."""
+    here = str(Path.cwd())
+    if here in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the module took it out itself
+            sys.path.remove(here)
 
 
 def as_constructor(value: object) -> Constructor:
@@ -79,7 +117,7 @@ def as_constructor(value: object) -> Constructor:
             raise BadInput(
                 f"constructor is {value!r}; expected a module and a name with a colon between. {HOW}"
             )
-        _imported(module, name)
+        _imported(module, name, HOW)
         return Constructor(module, name)
     given = value if isinstance(value, functools.partial) else None
     args, kwargs = (given.args, dict(given.keywords)) if given else ((), {})
@@ -105,7 +143,7 @@ def not_importable(value: object) -> str:
         return f"{name} is defined in a notebook or in the program itself; move it to a Python file"
     try:
         file = inspect.getsourcefile(inspect.unwrap(value))  # type: ignore[arg-type]
-        found = _imported(module, name)
+        found = _imported(module, name, HOW)
     except (TypeError, OSError, BadInput):
         return f"{module} has no source file that holds {name}"
     if file is None or not Path(file).is_file():
@@ -174,17 +212,17 @@ def own_class(model: nn.Module, example: Tensor, answer: Any) -> tuple[Construct
     return constructor, ""
 
 
-def _imported(module: str, name: str) -> Any:
+def _imported(module: str, name: str, how: str) -> Any:
     try:
         value: Any = importlib.import_module(module)
-    except Exception as error:  # the user's module may raise anything
-        raise BadInput(f"The constructor's module {module} cannot be imported: {error}. {HOW}") from error
+    except (Exception, SystemExit) as error:  # the user's module may raise anything, or be a script that ends
+        raise BadInput(f"The module {module} cannot be imported: {error}. {how}") from error
     for part in name.split("."):
         if not hasattr(value, part):
-            raise BadInput(f"The constructor's module {module} has no {name}. {HOW}")
+            raise BadInput(f"The module {module} has no {name}. {how}")
         value = getattr(value, part)
-    if not callable(value):
-        raise BadInput(f"{module}:{name} is a {type(value).__name__}, not a class or function. {HOW}")
+    if not callable(value) or isinstance(value, nn.Module):
+        raise BadInput(f"{module}:{name} is a {type(value).__name__}, not a class or function. {how}")
     return value
 
 

@@ -5,6 +5,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
 from explorer.errors import BadInput, require_path
 
 Kind = Literal["safetensors", "torch zip", "torch pickle", "archive", "other"]
@@ -123,6 +125,26 @@ def require_sums(archive: zipfile.ZipFile) -> None:
 def refused(path: Path, why: str) -> BadInput:
     """A refusal of the file, for what `why` says of it; nothing of it was run."""
     return BadInput(f"{path} {why}" if why.endswith((".", "?")) else f"{path} {why}.")
+
+
+def runs_code(path: Path, call: str) -> BadInput:
+    """A refusal of a pickle that calls a class or function when it is read; it was not read."""
+    return refused(
+        path,
+        f"wants to run code when it is opened (it calls {call}), as a whole pickled network or the settings of a "
+        f"training run do; it was refused and nothing was run. {CONVERT} Elsewhere, and only if you trust who made "
+        f"it: torch.load({str(path)!r}, weights_only=False) runs that code; save the state dict that is in it.",
+    )
+
+
+def require_no_code(path: Path) -> None:
+    """Raise BadInput if a zip of torch.save calls what is no plain tensor or container; nothing is run."""
+    try:
+        calls = get_unsafe_globals_in_checkpoint(str(path))
+    except Exception as error:  # whatever the reader raises on bytes that are damaged or made up
+        raise refused(path, f"cannot be read as what torch.save writes. {DAMAGED}") from error
+    if calls:
+        raise runs_code(path, sorted(calls)[0])
 
 
 def shortened(names: list[str], most: int = 10) -> str:

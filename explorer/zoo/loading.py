@@ -25,7 +25,8 @@ from explorer.data import (
 )
 from explorer.data.bundled import CLASSES, SIDE
 from explorer.data.fitting import require_finite, taking
-from explorer.data.folders import image_folder, require_all_classes
+from explorer.data.folders import require_all_classes
+from explorer.data.named import NAMED, is_named, renumbered
 from explorer.data.tasks import CLASSIFICATION, Own, Task, as_task, chosen_output, guess
 from explorer.errors import BadInput, ExplorerError, UnknownName
 from explorer.graph.inputs import require_dense
@@ -33,13 +34,26 @@ from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archive import load_archive
 from explorer.zoo.built import Built, sample_input
 from explorer.zoo.checkpoints import read_checkpoint
-from explorer.zoo.constructor import Constructor, as_constructor, first_same, own_class, require_same
-from explorer.zoo.files import kind_of, refused, require_file
+from explorer.zoo.constructor import (
+    Constructor,
+    as_constructor,
+    first_same,
+    is_factory,
+    made_by,
+    own_class,
+    require_same,
+)
+from explorer.zoo.files import kind_of, refused, require_file, require_no_code
 from explorer.zoo.matching import put_weights
 from explorer.zoo.modules import copied_module
 from explorer.zoo.network import Network
 from explorer.zoo.networks import NETWORKS
-from explorer.zoo.torchvision_models import build_classifier, classifier_names, likely_constructors
+from explorer.zoo.torchvision_models import (
+    build_classifier,
+    classifier_names,
+    imagenet_classes,
+    likely_constructors,
+)
 
 ENDINGS = (
     ".pt2",
@@ -50,6 +64,10 @@ ENDINGS = (
     ".safetensors",
     ".tar",
 )  # a name with one of them is a path
+
+FORWARD = "Pass inputs of the shape and dtype that its forward expects."
+FITTED = "Pass example= of the shape that it takes, such as torch.zeros(1, 3, 32, 32): pictures are made to fit it."
+TORCHVISION = "torchvision:"  # before the name of one of its classifiers
 
 
 def load(
@@ -63,10 +81,14 @@ def load(
     loss: Callable[[Any, Any], Tensor] | None = None,
     score: Callable[[Any, Any], Tensor] | None = None,
 ) -> Network:
-    """A network to explore: a bundled name, one of torchvision's classifiers, an nn.Module, or the path of a
-    torch.export archive (.pt2).
+    """A network to explore: a bundled name, one of torchvision's classifiers ("resnet18" or "torchvision:resnet18"),
+    an nn.Module, the path of a torch.export archive (.pt2), or "package.module:name", a class or function that makes
+    one without arguments, imported from the working directory too.
 
-    `data` are images to judge it on: a Data, or anything else that becomes explore images. `normalize` maps
+    `data` are images to judge it on: a Data, the name of a data set ("cifar10", "cifar100", "mnist", "fashion_mnist",
+    "svhn", "stl10", "imagenette", "food101": downloaded once, Imagenette's labels are ImageNet's for a network of 1,000
+    logits), a folder (one of the same name as a data set has a separator in its path, "./mnist", or is a Path), or
+    anything else that becomes explore images. `normalize` maps
     those images in [0, 1] to inputs; without it float images are taken as inputs already, and a network by name
     normalises uint8 images as its own. `example` is an input, float (1, C, H, W); without it the first explore
     image is, and where a network by name has no images, a random input of its size.
@@ -81,7 +103,8 @@ def load(
     and said in `notes`. With `loss`, f(outputs, targets) -> a scalar tensor, and `score`, g(outputs, targets) -> float
     (N,), higher = better, it is the user's own; outputs are what the network answers a batch.
 
-    A module is copied and not changed. No file runs code, and no random number is drawn.
+    A module is copied and not changed. No random number is drawn, and no file runs code: your own does only where
+    you name it, as "package.module:name" or as a constructor.
 
     Raises UnknownName for a name that is no network, and BadInput for files that do not fit or cannot be had,
     for weights that are not finite, for data or an example that the network does not take, for labels that it
@@ -93,10 +116,10 @@ def load(
     told = as_task(task, loss, score)
     given = None if example is None else _checked_example(example)
     values = _as_data(data, normalize, built, given)
-    sample, answer = _example(built, values, given)
+    sample, answer = _example(built, values, given, isinstance(data, str | Path))
     notes = built.notes
     if values is not None and (data is not None or told is not None):  # else bundled images, read when needed
-        values, said = _judged(built.name, values, answer, told, isinstance(data, str | Path))
+        values, said = _judged(built.name, values, answer, told, data)
         notes += said
     made, why_not = _constructor(built, constructor, sample, answer)
     return Network(
@@ -131,8 +154,11 @@ def _built(source: object, weights: str | Path | None) -> Built:
         raise _refused(source)
     if isinstance(source, str) and source in NETWORKS:
         return _bundled(source, weights)
-    if isinstance(source, Path) or _is_path(source):
+    if isinstance(source, Path) or not is_name(source):
+        if isinstance(source, str) and is_factory(source):
+            return _from_factory(source, weights)
         return _from_file(require_file(source), weights)
+    source = source.removeprefix(TORCHVISION)
     if source in classifier_names():
         return build_classifier(source, weights)
     near = get_close_matches(source, classifier_names(), n=4, cutoff=0.5)
@@ -147,16 +173,31 @@ def _built(source: object, weights: str | Path | None) -> Built:
     )
 
 
-def _is_path(source: str) -> bool:
-    return source.lower().endswith(ENDINGS) or "/" in source or "\\" in source
+def is_name(source: str) -> bool:
+    """Whether `load` takes the text for a name, of a bundled network or one of torchvision's, and for no file or
+    factory: what a name means can be had without its weights.
+    """
+    is_path = source.lower().endswith(ENDINGS) or "/" in source or "\\" in source
+    return source.startswith(TORCHVISION) or not (is_path or is_factory(source))
 
 
 def _refused(source: object) -> BadInput:
     instance = "an instance, not the class: " if isinstance(source, type) else ""
     return BadInput(
         f"load() cannot take {source!r} ({type(source).__name__}). Pass {instance}an nn.Module, or the name "
-        f"of a bundled network ({', '.join(NETWORKS)}), of one of torchvision's classifiers, or of a .pt2 archive."
+        f"of a bundled network ({', '.join(NETWORKS)}), of one of torchvision's classifiers, of a .pt2 archive, or "
+        'of a function that makes it, "package.module:name".'
     )
+
+
+def _from_factory(source: str, weights: str | Path | None) -> Built:
+    """The network that the user's own code makes, called by the factory's name."""
+    with same_random_numbers(seed=0):
+        model, constructor = made_by(source)
+    built = copied_module(model)
+    # Without a wrapper that was taken off, the factory makes just this network.
+    built = replace(built, name=constructor.name, constructor=None if built.notes else constructor)
+    return _with_weights(built, weights)
 
 
 def _from_file(path: Path, weights: str | Path | None) -> Built:
@@ -165,6 +206,8 @@ def _from_file(path: Path, weights: str | Path | None) -> Built:
         return _with_weights(load_archive(path), weights)
     if kind == "other":
         raise refused(path, f"is {words}")
+    if kind == "torch zip":
+        require_no_code(path)  # as a whole pickled network does, which is not weights only
     raise BadInput(
         f"{path} holds weights, not a network. Pass the network that they are of and the file: "
         f"load(network, weights={str(path)!r})."
@@ -247,7 +290,7 @@ def _as_data(
     crop = built.crop if own_size or example is None else _crop(example)
     values = as_data(data, normalize, size=crop)
     if isinstance(data, str | Path) and set(values.classes) < set(built.classes):
-        values = image_folder(data, crop, normalize, classes=built.classes)
+        values = renumbered(values, built.classes)
     if not values.classes:  # without labels, answers have names all the same
         values = replace(values, classes=built.classes)
     own = built.normalize
@@ -276,7 +319,7 @@ def _crop(example: Tensor) -> Crop | None:
 
 
 def _judged(
-    name: str, data: Data, answer: Any, told: Task | None, from_folder: bool
+    name: str, data: Data, answer: Any, told: Task | None, source: object
 ) -> tuple[Data, tuple[str, ...]]:
     """The data with the task that the network's outputs and the targets are judged by, and what to say of it.
 
@@ -290,6 +333,8 @@ def _judged(
         )
     task = own or guess(name, answer, data.explore.labels)
     outputs = task.outputs(name, answer, 1)
+    if is_named(source) and task.decides:
+        data = _of_named_set(name, data, outputs.shape[1], NAMED[str(source)].of_imagenet)
     train, explore, final = (
         None if images is None else images.judged_as(task, outputs)
         for images in (data.train, data.explore, data.final)
@@ -297,7 +342,7 @@ def _judged(
     assert explore is not None
     classes, notes = data.classes, []
     if task.decides:
-        if from_folder:
+        if isinstance(source, str | Path):
             require_all_classes(data, outputs.shape[1], name)
         if outputs.shape[1] == 2 and len(classes) < 2:
             classes = ("0", "1")
@@ -312,7 +357,22 @@ def _judged(
     return replace(data, train=train, explore=explore, final=final, classes=classes), tuple(notes)
 
 
-def _example(built: Built, data: Data | None, example: Tensor | None) -> tuple[Tensor, Any]:
+def _of_named_set(name: str, data: Data, logits: int, of_imagenet: bool) -> Data:
+    """The data of a named set, whose classes must be those of the logits."""
+    count = len(data.classes)
+    if count == logits:
+        return data
+    if of_imagenet and logits == len(
+        imagenet := imagenet_classes()
+    ):  # a network that does not name its classes
+        return renumbered(data, imagenet)
+    raise BadInput(
+        f"{data.name} has {count} classes, and {name} has {logits} logits, which are of others. Load a network of "
+        f"{count} classes: one by name with weights= of a file that was trained on them, or a module of your own."
+    )
+
+
+def _example(built: Built, data: Data | None, example: Tensor | None, pictures: bool) -> tuple[Tensor, Any]:
     """The given example, or the first explore image, and the answer to it; both are tried if shapes differ."""
     name, model = built.name, built.model
     first = None if data is None else as_images(data, "explore").inputs(slice(0, 1))
@@ -322,7 +382,7 @@ def _example(built: Built, data: Data | None, example: Tensor | None) -> tuple[T
             _answer(model, name, first, "images")
         return example, answer
     if first is not None:
-        return first, _answer(model, name, first, "images")
+        return first, _answer(model, name, first, "images", FITTED if pictures else FORWARD)
     if built.shape is not None:
         sample = sample_input(built.shape)
         return sample, _answer(model, name, sample, "an input")
@@ -348,9 +408,8 @@ def _checked_example(example: object) -> Tensor:
     return example.detach().cpu().clone()
 
 
-def _answer(model: nn.Module, name: str, inputs: Tensor, what: str) -> Any:
+def _answer(model: nn.Module, name: str, inputs: Tensor, what: str, hint: str = FORWARD) -> Any:
     """What the network answers; raises BadInput where it does not take the inputs."""
-    hint = "Pass inputs of the shape and dtype that its forward expects."
     # Not inference_mode: a module that keeps a tensor of its forward could then not be trained.
     with taking(name, inputs, hint, what), torch.no_grad(), same_random_numbers():
         return model(inputs)

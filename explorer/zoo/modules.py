@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from explorer.errors import BadInput
-from explorer.graph.copies import deep_copy
+from explorer.graph.copies import SCRIPTED, deep_copy
 from explorer.zoo.built import Built
 from explorer.zoo.files import shortened
 
@@ -54,10 +54,7 @@ def _unwrapped(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 
 def _require_plain(name: str, module: nn.Module) -> None:
     if isinstance(module, torch.jit.ScriptModule):
-        raise BadInput(
-            f"{name} is TorchScript, a compiled program whose modules cannot be replaced. Pass the nn.Module that it "
-            "was made from; its weights are model.load_state_dict(scripted.state_dict())."
-        )
+        raise BadInput(f"{name} {SCRIPTED}")
     if hidden := [key for key, each in module.named_modules() if not _is_reached(module, key, each)]:
         raise BadInput(
             f"{name} has modules of names that an attribute of nn.Module has too, or none: {shortened(hidden, 3)!r}. "

@@ -53,6 +53,13 @@ def classifier_names() -> tuple[str, ...]:
     return tuple(torchvision.models.list_models(module=torchvision.models))
 
 
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of ImageNet's 1,000 classes in the order of their numbers."""
+    from torchvision.models import get_model_weights
+
+    return tuple(get_model_weights("resnet18").DEFAULT.meta["categories"])
+
+
 def build_classifier(name: str, weights: str | Path | None) -> Built:
     """A classifier of torchvision: `weights` "default" (torchvision's best), None (untrained), or a file.
 

@@ -1,5 +1,6 @@
 """The picker: what its rows make of a person's answers, what they refuse in words, and what they show afterwards."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,6 +82,8 @@ def test_a_name_of_torchvision_is_typed_and_checked_once_the_list_is_there(picke
     assert len(picker.network.torchvision.options) >= 80
     choice = chosen(picker)
     assert (choice.source, choice.images, choice.example) == ("alexnet", False, None)
+    picker.network.torchvision.value = "mine.nets:make"  # of one's own, as load takes it
+    assert chosen(picker).source == "mine.nets:make"
     picker.network.torchvision.value = "alex"
     assert "no network alex" in refused(picker)
 
@@ -199,6 +202,20 @@ def test_a_folder_is_a_path(picker):
     assert "path of a folder" in refused(picker)
     picker.images.folder.value = "photos"
     assert chosen(picker).data == Path("photos")
+
+
+def test_a_data_set_is_chosen_by_name_and_shown_again(picker):
+    picker.network.kind.value, picker.network.torchvision.value = "torchvision", "resnet18"
+    picker.images.kind.value, picker.images.named.value = "named", "imagenette"
+    choice = chosen(picker)
+    assert (choice.source, choice.data) == ("resnet18", "imagenette")
+    picker.images.kind.value, picker.images.named.value = "none", "mnist"
+    picker.follow(replace(choice, source="torchvision:resnet18"), SimpleNamespace(name="resnet18", notes=()))
+    assert (picker.images.kind.value, picker.images.named.value) == ("named", "imagenette")
+    assert (picker.network.kind.value, picker.network.torchvision.value) == ("torchvision", "resnet18")
+    picker.follow(replace(choice, data="./imagenette"), SimpleNamespace(name="resnet18", notes=()))
+    assert (picker.images.kind.value, chosen(picker).data) == ("folder", Path("imagenette"))
+    picker.network._listing.join()
 
 
 def test_it_shows_where_what_is_explored_came_from(picker, variables):

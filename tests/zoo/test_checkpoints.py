@@ -109,6 +109,48 @@ def test_the_model_is_taken_before_its_moving_average_and_the_other_is_named(tmp
     assert "under 'model' were taken; not used: ema" in network.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("write", "left_out"),
+    [
+        (lambda state: {**renamed(state, "net.{}".format), "loss.weight": torch.ones(4)}, {"loss.weight"}),
+        (lambda state: {**state, "criterion.centres": torch.ones(2, 3)}, {"criterion.centres"}),
+        (lambda state: {**state, "total_ops": torch.zeros(1), "conv.total_params": torch.zeros(1)},
+         {"total_ops", "conv.total_params"}),
+        (lambda state: {"n_averaged": torch.tensor(5), **renamed(state, "module.{}".format)}, {"n_averaged"}),
+        (lambda state: {**renamed(state, "backbone.{}".format), "neck.weight": torch.ones(3)}, {"neck.weight"}),
+    ],
+    ids=["Lightning", "beside the network", "thop", "AveragedModel", "outside of the prefix"],
+)  # fmt: skip
+def test_what_was_saved_beside_the_network_is_left_out_and_named(
+    tmp_path: Path, write: Callable[[dict[str, Tensor]], dict[str, Tensor]], left_out: set[str]
+) -> None:
+    model = trained()
+    network = filled(saved(tmp_path / "a.pt", write(model.state_dict())))
+    assert torch.equal(network.model(EXAMPLE), model(EXAMPLE))
+    (note,) = (note for note in network.notes if f"({len(left_out)})" in note)
+    assert set(note.rpartition(": ")[2].rstrip(".").split(", ")) == left_out
+
+
+def test_a_deeper_network_is_not_cut_off_at_the_depth_of_a_smaller_one(tmp_path: Path) -> None:
+    def deep(layers: int) -> nn.Module:
+        return nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(layers)))
+
+    for wrap in ("{}", "module.{}"):
+        path = saved(tmp_path / "a.pt", renamed(deep(3).state_dict(), wrap.format))
+        with pytest.raises(BadInput, match=r"2\.weight"):
+            filled(path, deep(2))
+
+
+def test_a_moving_average_beside_the_network_in_one_state_dict_is_not_taken(tmp_path: Path) -> None:
+    model = trained(1)
+    both = renamed(trained(2).state_dict(), "ema_net.{}".format) | renamed(
+        model.state_dict(), "net.{}".format
+    )
+    network = filled(saved(tmp_path / "a.pt", both))
+    assert torch.equal(network.model(EXAMPLE), model(EXAMPLE))
+    assert any("ema_net.conv.weight" in note for note in network.notes)
+
+
 def test_the_given_module_is_not_changed(tmp_path: Path) -> None:
     model, path = Plain(), saved(tmp_path / "a.pt", trained().state_dict())
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -255,6 +297,23 @@ def test_a_whole_pickled_network_is_refused_with_the_way_to_convert_it(tmp_path:
     path = saved(tmp_path / "a.pt", trained())
     with pytest.raises(BadInput, match=r"\(it calls \S*Plain\), as a whole pickled network .* was refused"):
         filled(path)
+
+
+def test_a_pickled_network_is_no_source_and_is_not_called_a_file_of_weights(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pt", trained())
+    with pytest.raises(BadInput, match=r"\(it calls \S+\)"):
+        load(path)
+
+
+def test_tensors_of_other_names_and_the_shapes_that_are_missing_are_paired(tmp_path: Path) -> None:
+    state = renamed(trained().state_dict(), lambda name: name.replace("head.", "fc."))
+    with pytest.raises(BadInput) as refusal:
+        filled(saved(tmp_path / "a.pt", state))
+    pairs = {("head.weight", "fc.weight"), ("head.bias", "fc.bias")}
+    assert all(f"{ours} may be {theirs}" in str(refusal.value) for ours, theirs in pairs)
+    renamed_again = {**state, "head.weight": state["fc.weight"], "head.bias": state["fc.bias"]}
+    del renamed_again["fc.weight"], renamed_again["fc.bias"]
+    assert filled(saved(tmp_path / "b.pt", renamed_again)).notes == ()
 
 
 def cut(path: Path, share: float = 0.5) -> Path:

@@ -52,6 +52,23 @@ def test_a_constructor_becomes_an_import_and_an_expression(
     assert torch.equal(again(EXAMPLE), model.eval()(EXAMPLE))
 
 
+def test_a_factory_is_a_source_and_its_own_constructor(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = torch.get_rng_state()
+    network = load(f"{HERE}:Plain.wide", example=EXAMPLE)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert network.model.conv.out_channels == 12
+    assert (network.name, network.constructor.expression) == ("Plain.wide", "Plain.wide()")
+    again = load(f"{HERE}:Plain.wide", example=EXAMPLE)
+    assert again.weights_key == network.weights_key  # untrained weights are the same every time
+    monkeypatch.setattr(own_networks, "wrapped", lambda: nn.DataParallel(Plain()), raising=False)
+    wrapped = load(f"{HERE}:wrapped", example=EXAMPLE)
+    assert (
+        wrapped.constructor is None or wrapped.constructor.name == "Plain"
+    )  # it does not make what is explored
+    with pytest.raises(BadInput, match="untrained"):
+        load(f"{HERE}:Plain", example=EXAMPLE, weights=None)
+
+
 def test_a_class_without_arguments_is_its_own_constructor() -> None:
     network = load(Plain(), example=EXAMPLE)
     assert (network.constructor.module, network.constructor.name) == (HERE, "Plain")

@@ -52,6 +52,14 @@ def test_default_weights_are_read_from_the_cache(offline: Path) -> None:
     assert torch.equal(torch.get_rng_state(), random)
 
 
+def test_the_name_may_say_that_it_is_torchvisions() -> None:
+    network = load(f"torchvision:{SMALL}", weights=None)
+    assert network.name == SMALL
+    assert network.weights_key == load(SMALL, weights=None).weights_key
+    with pytest.raises(UnknownName, match=f"{SMALL}"):
+        load(f"torchvision:{SMALL}x", weights=None)
+
+
 def test_offline_the_error_names_the_ways_out(offline: Path) -> None:
     with pytest.raises(BadInput) as refusal:
         load(SMALL)
