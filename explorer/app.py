@@ -72,7 +72,8 @@ class Explorer(VBox):
 
     `source`, `data`, `example`, `weights`, `normalize`, `constructor`, `task`, `loss` and `score`: the network, the
     images that it is judged on and how, as `explorer.load` takes them; `scale`: 1.25 for a lecture (1,060 px wide);
-    `language`: of the texts, such as "en". Raises ExplorerError for what `explorer.load` refuses, and for unknown keywords.
+    `language`: of the texts, such as "en". Raises ExplorerError for what `explorer.load` refuses, and for unknown
+    keywords.
     """
 
     children: tuple[Widget, ...]

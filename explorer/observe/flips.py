@@ -10,6 +10,7 @@ from explorer.errors import BadInput
 from explorer.records import Outcomes, Scored
 
 Positions = NDArray[np.int64]
+NOISE = 1e-5  # relative: what rounding may change a score by
 Z = 1.959964  # 95 % of the normal distribution
 
 
@@ -120,6 +121,7 @@ def hit(scored: Scored) -> Flips:
     """The same where images have scores and no classes: `broken` are those whose score fell, `mended` rose, most "
     "first."""
     change = scored.now.astype(np.float64) - scored.reference
+    change[np.abs(change) <= NOISE * np.maximum(1, np.abs(scored.reference))] = 0
     order = np.argsort(change, kind="stable")
     rising = order[::-1]
     return Flips(order[change[order] < 0], rising[change[rising] > 0], len(change), ())

@@ -102,8 +102,9 @@ def _number(strings: Strings, estimate: Estimate) -> str:
     told = estimate.told
     interval = strings("interval_help", low=told(estimate.low), high=told(estimate.high))
     number = tag("pe-big", told(estimate.value)) + tag("pe-unit", estimate.unit.strip())
-    half = told((estimate.high - estimate.low) / 2) if estimate.high < math.inf else "∞"
-    return number + tag("pe-soft pe-interval", f"± {half}", interval)
+    half = (estimate.high - estimate.low) / 2
+    spread = "∞" if math.isinf(half) else told(half) if estimate.percent else f"{half:.2g}"
+    return number + tag("pe-soft pe-interval", f"± {spread}", interval)
 
 
 def _divergence(strings: Strings, estimate: Estimate | None) -> str:

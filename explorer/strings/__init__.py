@@ -66,6 +66,7 @@ class Strings:
         table |= {key.removesuffix(ending): text for key, text in table.items() if key.endswith(ending)}
         table["accuracy_help"] = self(f"measure_{kind}")
         if measure == "score":
+            table["tradeoff_y"] = table["accuracy"]
             table = {key: NO_SHARE.sub(r"\1", text) for key, text in table.items()}
         other.table = {**self.table, **table}
         return other

@@ -619,7 +619,7 @@ TABLE = {
     "search_reach": "Out of reach: with all layers at their least widths, {share} are left. Aim at that or more.",
     "search_nothing": "No channels of this network can be pruned, so there is nothing to search.",
     "search_no_images": "A search needs training images, and this network was loaded without.",
-    "search_no_labels": "A search needs labels, and these training images have none.",
+    "search_no_labels": "A search needs class labels, and these training images have none.",
     "chain_single": "its step is its whole width",
     "chain_page": "{page} of {pages} ›",
     "chain_page_help": "Turn to the next page",
@@ -849,7 +849,7 @@ TABLE = {
     "instance_set_seed_help": "Same seed, same result",
     "instance_begin_help": "Train a copy with saliency modules; you can go on exploring",
     "instance_no_train_images": "A training needs training images, and this network was loaded without.",
-    "instance_no_labels": "A training needs labels, and these training images have none.",
+    "instance_no_labels": "A training needs class labels, and these training images have none.",
     "instance_no_norm": "ManiDP and FBS weight channels behind batch norm, and here none directly follows a "
     "convolution. Each image's most active channels need none.",
     "instance_bound_help": "At most this share of a layer's channels is kept, over all images: training presses "

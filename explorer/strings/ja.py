@@ -614,7 +614,7 @@ TABLE: dict[str, str] = {
     "search_reach": "届かない目標です。すべての層を最小の幅にしても{share}が残ります。それ以上を目標にしてください。",
     "search_nothing": "このネットワークには枝刈りできるチャネルがないため、探索できません。",
     "search_no_images": "探索には学習用画像が必要ですが、このネットワークにはありません。",
-    "search_no_labels": "探索にはラベルが必要ですが、学習用画像にラベルがありません。",
+    "search_no_labels": "探索にはクラスのラベルが必要ですが、学習用画像にありません。",
     "chain_single": "幅が1段階しかありません",
     "chain_page": "{page}/{pages} ›",
     "chain_page_help": "次のページへ",
@@ -838,7 +838,7 @@ TABLE: dict[str, str] = {
     "最も活性の高いチャネルなら不要です。",
     "instance_bound_help": "全画像を通じて層のチャネルの最大でこの割合が残ります。学習で一部の顕著度は0になり、"
     "どの水準でも落とされます。学習は一つの水準で行われ、ほかは試すだけです。",
-    "instance_no_labels": "学習にはラベルが必要ですが、この学習用画像にはありません。",
+    "instance_no_labels": "学習にはクラスのラベルが必要ですが、この学習用画像にはありません。",
     # the picker: network, weights, images
     "picker": "ネットワークと画像",
     "picker_help": "別のネットワークとその重み、評価に使う画像を選びます",

@@ -615,7 +615,7 @@ TABLE = {
     "search_reach": "닿을 수 없는 목표입니다. 모든 레이어가 최소 너비여도 {share}가 남습니다. 그 이상을 목표로 하세요.",
     "search_nothing": "이 네트워크에는 가지치기할 채널이 없어 탐색할 것이 없습니다.",
     "search_no_images": "탐색에는 학습용 이미지가 필요한데, 이 네트워크에는 없습니다.",
-    "search_no_labels": "탐색에는 레이블이 필요한데, 학습용 이미지에 레이블이 없습니다.",
+    "search_no_labels": "탐색에는 클래스 레이블이 필요한데, 학습용 이미지에 없습니다.",
     "chain_single": "너비가 한 단계뿐입니다",
     "chain_page": "{page}/{pages} ›",
     "chain_page_help": "다음 쪽으로",
@@ -843,7 +843,7 @@ TABLE = {
     "가장 활성이 큰 채널 방식에는 필요 없습니다.",
     "instance_bound_help": "모든 이미지를 통틀어 층의 채널 가운데 최대 이 비율이 남습니다. "
     "학습으로 일부 중요도는 0이 되고, 어느 수준에서든 버려집니다. 학습은 한 수준에서 했고 나머지는 시험일 뿐입니다.",
-    "instance_no_labels": "학습에는 레이블이 필요하지만 이 학습용 이미지에는 없습니다.",
+    "instance_no_labels": "학습에는 클래스 레이블이 필요하지만 이 학습용 이미지에는 없습니다.",
     # the picker: network, weights, images
     "picker": "네트워크와 이미지",
     "picker_help": "다른 네트워크와 가중치, 평가할 이미지를 고릅니다",

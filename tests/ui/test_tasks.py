@@ -62,7 +62,7 @@ def test_a_network_of_another_task_is_cut_and_judged_in_its_words(kind, open_not
     notebook = open_notebook(f"{kind}.ipynb", width=1280, height=1100)
     notebook.run_all()
     notebook.wait_drawn("bars")
-    notebook.kernel("Out[1].set(keep=0.6)")
+    notebook.kernel("Out[1].set(keep=0.25)")
     assert notebook.kernel(SETTLED)
     estimate = "Out[1].session.estimate"
     shown = notebook.kernel(f"{estimate}.told()")
