@@ -71,6 +71,20 @@ def test_the_ways_of_loading_work_as_they_are_printed(tmp_path, monkeypatch, cap
     assert "Can be pruned: 1 of 2 layers" in capsys.readouterr().out
 
 
+def test_other_tasks_load_as_they_are_printed(capsys):
+    images = torch.rand(6, 3, 8, 8)
+    names = {
+        "explorer": explorer,
+        "denoiser": nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 3, 1)),
+        **{"noisy": images, "clean": images.flip(0), "images": images, "boxes": images[:, :, 0, :4].mean(1)},
+        "detector": nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 4)),
+        "f": lambda outputs, boxes: (outputs - boxes).abs().mean(),
+        "g": lambda outputs, boxes: -(outputs - boxes).abs().mean(1),
+    }
+    exec(compile(EXAMPLES[3], "README.md", "exec"), names)
+    assert "score" in capsys.readouterr().out
+
+
 def test_the_search_runs_as_it_is_printed(tmp_path, monkeypatch):
     """On a small network, and shorter."""
     monkeypatch.chdir(tmp_path)
@@ -80,8 +94,8 @@ def test_the_search_runs_as_it_is_printed(tmp_path, monkeypatch):
     made = torch.Generator().manual_seed(0)
     images = Images(torch.rand((32, 1, 14, 14), generator=made), torch.arange(32) % 2, identity)
     net = explorer.load(model, data=Data("noise", ("even", "odd"), images, images, None))
-    short = EXAMPLES[3].replace("target=0.4,", "target=0.4, warm_up=1, epochs=1, batch=8,")
-    assert short != EXAMPLES[3]
+    short = EXAMPLES[4].replace("target=0.4,", "target=0.4, warm_up=1, epochs=1, batch=8,")
+    assert short != EXAMPLES[4]
     names = {"explorer": explorer, "net": net}
     exec(compile(short, "README.md", "exec"), names)
     assert not Path("search.pt").exists()
@@ -98,8 +112,8 @@ def test_the_instance_subnetworks_are_made_as_it_is_printed(tmp_path, monkeypatc
     made = torch.Generator().manual_seed(0)
     images = Images(torch.rand((32, 1, 14, 14), generator=made), torch.arange(32) % 2, identity)
     net = explorer.load(model, data=Data("noise", ("even", "odd"), images, images, None))
-    short = EXAMPLES[4].replace("epochs=8,", "epochs=1, batch=8,")
-    assert short != EXAMPLES[4]
+    short = EXAMPLES[5].replace("epochs=8,", "epochs=1, batch=8,")
+    assert short != EXAMPLES[5]
     names = {"explorer": explorer, "net": net}
     exec(compile(short, "README.md", "exec"), names)
     assert not Path("manidp.pt").exists()

@@ -47,7 +47,8 @@ def require_labels(labels: Tensor, logits: Tensor) -> None:
     if (most := int(labels.max())) >= logits.shape[1]:
         raise BadInput(
             f"Label {most} is out of range: the network has {logits.shape[1]} classes, so labels go from 0 to "
-            f"{logits.shape[1] - 1}. Check that data and network have the same classes."
+            f"{logits.shape[1] - 1}. Check that data and network have the same classes; if labels begin at 1, pass "
+            f"labels - 1."
         )
 
 

@@ -172,6 +172,18 @@ def _accuracy(split: str, before: Estimate, after: Estimate) -> str:
     return f"Accuracy, {after.seen:,} {split} images: {accuracy_text(after)}; dense {accuracy_text(before)}."
 
 
+def _logits(network: Network, graph: ChannelGraph) -> str:
+    """What the outputs of a classifier are."""
+    outputs = "logits"
+    classes = network.classes if network.data is None else network.data.classes
+    if {graph.layers[layer].out_shape[0] for places in graph.exits for layer in places} == {1}:
+        outputs = "one logit, above 0 for the second of the classes " + ", ".join(classes or ("0", "1"))
+    elif classes:
+        outputs = f"logits of {len(classes):,} classes"
+        outputs += f": {', '.join(classes)}" if len(classes) <= LISTED_CLASSES else ""
+    return outputs
+
+
 def _about(
     network: Network,
     graph: ChannelGraph,
@@ -182,13 +194,11 @@ def _about(
     dense: Definition,
 ) -> str:
     """The script's docstring, between its quotes."""
-    outputs = "logits"
-    classes = network.classes if network.data is None else network.data.classes
-    if {graph.layers[layer].out_shape[0] for places in graph.exits for layer in places} == {1}:
-        outputs = "one logit, above 0 for the second of the classes " + ", ".join(classes or ("0", "1"))
-    elif classes:
-        outputs = f"logits of {len(classes):,} classes"
-        outputs += f": {', '.join(classes)}" if len(classes) <= LISTED_CLASSES else ""
+    data = network.data
+    if data is not None and data.explore.task is not None and not data.explore.task.decides:
+        outputs = f"those of the network, judged as for {data.explore.task.name}"
+    else:
+        outputs = _logits(network, graph)
     splits = {
         "explore": (report.dense.explore, report.now.explore),
         "final": (report.dense.final, report.now.final),
