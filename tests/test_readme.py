@@ -76,7 +76,10 @@ def test_other_tasks_load_as_they_are_printed(capsys):
     names = {
         "explorer": explorer,
         "denoiser": nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 3, 1)),
-        **{"noisy": images, "clean": images.flip(0), "images": images, "boxes": images[:, :, 0, :4].mean(1)},
+        "noisy": images,
+        "clean": images.flip(0),
+        "images": images,
+        "boxes": images[:, :, 0, :4].mean(1),
         "detector": nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 4)),
         "f": lambda outputs, boxes: (outputs - boxes).abs().mean(),
         "g": lambda outputs, boxes: -(outputs - boxes).abs().mean(1),
