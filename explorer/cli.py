@@ -137,7 +137,7 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
     _add_network(parser)
     parser.add_argument(
         "--rank",
-        default="taylor",
+        default="l1",
         metavar="BY",
         help=f"rank channels by: {', '.join(CRITERIA)} (default: taylor)",
     )

@@ -386,9 +386,12 @@ def wilson_interval(correct: int, seen: int) -> tuple[float, float]:
 
 
 def mean_interval(total: float, squares: float, seen: int) -> tuple[float, float]:
-    """95 % interval of a mean of `seen` numbers, by the normal distribution: of their sum and their squares' sum."""
+    """95 % interval of a mean of `seen` numbers, by the normal distribution: of their sum and their squares' sum.
+
+    One number tells nothing of its spread: then it is that number twice.
+    """
     if seen < 2:
-        return -math.inf, math.inf
+        return total, total
     mean = total / seen
     half = 1.959964 * math.sqrt(max(0.0, squares / seen - mean * mean) / (seen - 1))
     return mean - half, mean + half
@@ -557,7 +560,7 @@ class Request:
     multiples of `multiple` channels, or whole.
     """
 
-    criterion: str = "taylor"
+    criterion: str = "l1"
     allocation: str = "global"
     cost: str = "macs"
     keep: float = 1.0

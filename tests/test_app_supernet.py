@@ -72,7 +72,7 @@ def test_undo_brings_the_network_back_with_its_search(searched):
     searched.undo()
     session = searched.session
     assert session.network.name == "Sequential"
-    assert session.request.criterion == "taylor"
+    assert session.request.criterion == "l1"
     assert searched.plan == plan
     assert session.search is search
     assert session.supernet() is not None

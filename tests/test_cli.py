@@ -168,7 +168,7 @@ def test_training_reports_progress_on_stderr(small_data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--keep-macs", "0.5", "--rank", "tailor"], "no criterion 'tailor'. Known: taylor, l1"),
+        (["--keep-macs", "0.5", "--rank", "tailor"], "no criterion 'tailor'. Known: l1, l2"),
         (["--keep-macs", "0.5", "--share", "fair"], "no allocation 'fair'. Known: global, uniform"),
         (["--keep-macs", "0.5", "--recover", "all"], "Use none, bn, a number of epochs"),
         (["--keep-macs", "0.5", "--recover", "-1"], "Recovery '-1' is not known"),

@@ -25,10 +25,10 @@ from explorer.repair.errors import errors_of
 from explorer.values import ChannelGraph, Floats, Scores, order_of
 
 CRITERIA: dict[str, Criterion] = {
-    "taylor": Taylor(),
     "l1": L1,
     "l2": L2,
     "obs": OBS(),
+    "taylor": Taylor(),
     "bn_gamma": BNGamma(),
     "fpgm": FPGM(),
     "apoz": APOZ,

@@ -1,6 +1,5 @@
 """What the network is worth now and what it costs: accuracy with its interval, costs beside the dense ones."""
 
-import math
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -103,7 +102,7 @@ def _number(strings: Strings, estimate: Estimate) -> str:
     interval = strings("interval_help", low=told(estimate.low), high=told(estimate.high))
     number = tag("pe-big", told(estimate.value)) + tag("pe-unit", estimate.unit.strip())
     half = (estimate.high - estimate.low) / 2
-    spread = "∞" if math.isinf(half) else told(half) if estimate.percent else f"{half:.2g}"
+    spread = told(half) if estimate.percent else f"{half:.2g}"
     return number + tag("pe-soft pe-interval", f"± {spread}", interval)
 
 

@@ -47,11 +47,9 @@ class Answer:
 
 
 def first_request(network: Network) -> Request:
-    """What a session begins with: the ranking and the best recovery that the images allow."""
-    data = network.data
-    if data is None:
-        return Request(criterion="l1", recovery=Recovery())
-    return Request(recovery=Recovery() if data.train is None else Recovery(bn=True, repair="refit"))
+    """What a session begins with: the best recovery that the images allow."""
+    trains = network.data is not None and network.data.train is not None
+    return Request(recovery=Recovery(bn=True, repair="refit") if trains else Recovery())
 
 
 class Choices:

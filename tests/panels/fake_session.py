@@ -179,7 +179,7 @@ class FakeSession(HasTraits):
         self.dense_cost = Cost(41_234_000, 272_474, 401_408, 1_108_432, (), ())
         codes = ("none", "bn", "merge+bn", "refit+bn") if data and train else ("none", "merge")
         self.offered = tuple(map(Recovery.parse, codes))
-        request = Request(recovery=Recovery(bn=data and train))
+        request = Request("taylor", recovery=Recovery(bn=data and train))
         dense = full_plan(self.graph)
         super().__init__(
             request=request,

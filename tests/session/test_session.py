@@ -105,7 +105,7 @@ def test_a_failing_ranking_leaves_the_last_good_state(session):
     session.propose(keep=0.8)
     assert session.wait(WAIT)
     assert session.error == ""
-    assert session.request.criterion == "taylor"
+    assert session.request.criterion == "l1"
 
 
 def test_a_failing_evaluation_goes_back_to_the_last_good_state(session, monkeypatch):
@@ -236,13 +236,13 @@ def test_a_known_ranking_answers_while_another_is_being_scored(session, monkeypa
         return explorer.score(*args, **keywords)
 
     monkeypatch.setattr("explorer.session.choices.score", slow)
-    session.propose(criterion="l1")
+    session.propose(criterion="l2")
     assert scoring.wait(WAIT)
-    session.propose(criterion="taylor", keep=0.5)
+    session.propose(criterion="l1", keep=0.5)
     assert session.request.keep == 0.5
     release.set()
     assert session.wait(WAIT)
-    assert session.request.criterion == "taylor"
+    assert session.request.criterion == "l1"
 
 
 def test_proposals_from_two_threads_end_with_the_last_one(session):

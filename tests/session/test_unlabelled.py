@@ -62,7 +62,7 @@ def test_it_starts_with_the_dense_network_which_agrees_with_itself(session):
     assert session.agreeing
     for estimate in (session.estimate, session.reference):
         assert (estimate.counts, estimate.accuracy, estimate.divergence) == ("itself", 1.0, 0.0)
-    assert session.request.criterion == "taylor"
+    assert session.request.criterion == "l1"
 
 
 def test_a_cut_is_judged_by_agreement_and_divergence(session):
@@ -94,6 +94,8 @@ def test_the_ranking_takes_the_networks_own_answers_for_labels(session):
     data = session.network.data
     labels, _ = answers(session.network.model, data.train)
     labelled = replace(data.train, labels=torch.from_numpy(labels))
+    session.propose(criterion="taylor")
+    assert session.wait(WAIT)
     expected = explorer.score(session.network.model, session.graph, "taylor", data=labelled)
     assert session.scores.key == expected.key
     wrong = replace(data.train, labels=(torch.from_numpy(labels) + 1) % 3)

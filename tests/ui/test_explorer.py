@@ -21,7 +21,7 @@ def offline():
     """The same cut without Jupyter: (plan, instantly refitted network, the one refitted layer after layer)."""
     network = explorer.load("resnet20")
     graph = explorer.trace(network.model, network.example)
-    plan = explorer.allocate(graph, explorer.score(network, graph, "taylor"), keep=KEEP)
+    plan = explorer.allocate(graph, explorer.score(network, graph, "l1"), keep=KEEP)
     instant = explorer.recover(network.model, network.data, repair="refit", graph=graph, plan=plan)
     rested = explorer.repair(network.model, graph, plan, "refit_sequential", network.data.train)
     return plan, *(explorer.evaluate(small, network.data) for small in (instant, rested))
