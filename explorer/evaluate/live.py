@@ -36,8 +36,7 @@ class LiveEvaluation:
 
     Without labels, how often they agree with the network as it is (see `Judge`).
 
-    `estimates` is for one worker thread; all else may be called from any. The model is
-    not changed, and must not be changed meanwhile.
+    May be used from several threads. The model is not changed, and must not be changed meanwhile.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -379,7 +380,9 @@ class Answering(SessionState):
             for desk in (self._rest, self._beside):
                 if desk is not None:
                     desk.idle()  # nothing else may take the processor while time is measured
-            publish(_Note(asked, plan=plan, latency=self._jobs.latency(plan)))
+            with nullcontext() if self._preparing is None else self._preparing.paused():
+                latency = self._jobs.latency(plan)
+            publish(_Note(asked, plan=plan, latency=latency))
         if self._final_wanted and not self._will_settle(plan, asked):
             publish(_Note(asked, stage="stage_final"))
             number = len(self.final_checks) + 1
@@ -467,9 +470,13 @@ class Answering(SessionState):
         with self._state:
             self.preparing = None
             self._refresh_current()
+            swept = self.sweeping
             self._show_sweeps()
-            if not self._closed:
-                self._submit()
+            if self._closed:
+                return
+            self._submit()
+            if swept and not self.sweeping:  # it was without the refits that can be done now
+                self._begin_sweep(swept, self._latest)
 
     def _not_prepared(self, error: BaseException) -> None:
         with self._state:
@@ -530,8 +537,10 @@ class Answering(SessionState):
             if job.asked == self.request:
                 self._show_given()
 
-    def _not_rested(self, error: BaseException) -> None:
+    def _not_rested(self, job: RestJob, error: BaseException) -> None:
         with self._state:
+            if job.asked != self.request:
+                return
             self._final_wanted = False
             self.error, self.stage = wording.in_words(error), Message("stage_ready")
 
@@ -576,6 +585,15 @@ class Answering(SessionState):
         self.sweeping = kind if running else ""
         self._sweep_results[self._swept_for] = found
         self._show_sweeps()
+
+    def _begin_sweep(self, kind: str, asked: Request) -> None:
+        """Sweep for a request whose ranking is known. Call under the state lock."""
+        if kind in SWEEPS:
+            self._sweeps.stop()  # which tells what it found, for what it was for
+        self._swept_for = self._sweep_basis(kind, asked)
+        recovery = self._swept_recovery(kind, asked)
+        observed = self._live.observed() if self._live is not None and self._live.prepared else None
+        self._sweeps.start(kind, self._choices.scored(asked), asked.cost, recovery, observed)
 
     def _sweep_basis(self, kind: str, asked: Request) -> tuple[object, ...]:
         """What a sweep's numbers are for: they are shown beside no other ranking, cost or recovery."""

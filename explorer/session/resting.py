@@ -1,6 +1,8 @@
 """What is worked out while nothing is asked: what refits need, the network at rest, what other recoveries give."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from explorer.evaluate.live import LiveEvaluation
@@ -26,7 +28,7 @@ class RestDesk:
     """Evaluates a cut after other recoveries than the one that is shown, when nothing has been asked for a while.
 
     `begun(job)` is called when it starts, `told(job, estimate)` after each recovery, with all explore images seen, and
-    `failed(error)` gets what went wrong. They run on the desk's thread.
+    `failed(job, error)` gets what went wrong. They run on the desk's thread.
     """
 
     def __init__(
@@ -34,12 +36,10 @@ class RestDesk:
         live: LiveEvaluation,
         begun: Callable[[RestJob], object],
         told: Callable[[RestJob, Estimate], object],
-        failed: Callable[[BaseException], object],
+        failed: Callable[[RestJob, BaseException], object],
     ) -> None:
         self._live, self._begun = live, begun
-        self._worker: LatestWins[RestJob, Estimate] = LatestWins(
-            self._work, told, lambda _job, error: failed(error), REST
-        )
+        self._worker: LatestWins[RestJob, Estimate] = LatestWins(self._work, told, failed, REST)
 
     def start(self, job: RestJob) -> None:
         """Work at this job when the time has come, in place of any other."""
@@ -82,9 +82,21 @@ class PreparingDesk:
         self._worker: LatestWins[bool, bool] = LatestWins(
             self._work, lambda _job, _done: ready(), lambda _job, error: failed(error)
         )
+        self._go_on, self._at_work = threading.Event(), threading.Lock()
+        self._go_on.set()
 
     def start(self) -> None:
         self._worker.submit(True)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile nothing is gathered: the processor is needed for something that is timed."""
+        self._go_on.clear()
+        try:
+            with self._at_work:
+                yield
+        finally:
+            self._go_on.set()
 
     def close(self) -> None:
         self._worker.close()
@@ -94,5 +106,13 @@ class PreparingDesk:
         return self._worker.idle(timeout)
 
     def _work(self, _job: bool, publish: Callable[[bool], None], check: Callable[[], None]) -> None:
-        self._live.observed(check, self._progress)
+        def between() -> None:
+            if not self._go_on.is_set():
+                self._at_work.release()
+                self._go_on.wait()
+                self._at_work.acquire()
+            check()
+
+        with self._at_work:
+            self._live.observed(between, self._progress)
         publish(True)

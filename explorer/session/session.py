@@ -17,7 +17,6 @@ from explorer.session.answering import Reference
 from explorer.session.history import History
 from explorer.session.instancer import Instancer
 from explorer.session.searcher import KINDS
-from explorer.session.sweeps import SWEEPS
 from explorer.strings import Message
 from explorer.surgery import shrink
 from explorer.values import Recovery
@@ -246,14 +245,9 @@ class Session(Instancer):
             self._sweeps.stop()
             return
         asked = self._latest
-        scores = self._choices.scored(asked)
+        self._choices.scored(asked)
         with self._state:
-            if kind in SWEEPS:
-                self._sweeps.stop()  # which tells what it found, for what it was for
-            self._swept_for = self._sweep_basis(kind, asked)
-            recovery = self._swept_recovery(kind, asked)
-            observed = self._live.observed() if self._live is not None and self._live.prepared else None
-            self._sweeps.start(kind, scores, asked.cost, recovery, observed)
+            self._begin_sweep(kind, asked)
 
     def report(self, error: BaseException) -> None:
         """Say on the status line what went wrong elsewhere, such as in a panel."""

@@ -121,7 +121,7 @@ TABLE: dict[str, str] = {
     "after_refit_rest": "操作が止まると層ごとに順に行い、BNはそのままにします",
     "after_then_bn": "その後、BNの統計量を測り直します",
     "after_gives": "探索用画像{images}枚すべてで{accuracy} % ({low}〜{high})",
-    "after_gave": "前の枝刈りでは{accuracy} % ({low}〜{high})、探索用画像{images}枚すべて",
+    "after_gave": "以前の枝刈りでは{accuracy} % ({low}〜{high})、探索用画像{images}枚すべて",
     "after_unknown": "精度は分かり次第表示します",
     "after_train_help": "探索を続けながら、コピーを数エポック学習します",
     "after_train_later": "探索中です。止めるか終わるのを待ってから学習してください",

@@ -122,7 +122,7 @@ TABLE = {
     "after_refit_rest": "조작이 멈추면 층마다 차례로 하며, 배치 정규화는 그대로 둡니다",
     "after_then_bn": "그다음 배치 정규화 통계를 다시 측정합니다",
     "after_gives": "탐색 이미지 {images}장 전체에서 {accuracy} % ({low}~{high})",
-    "after_gave": "이전 가지치기에서는 {accuracy} % ({low}~{high}), 탐색 이미지 {images}장 전체",
+    "after_gave": "앞서 한 가지치기에서는 {accuracy} % ({low}~{high}), 탐색 이미지 {images}장 전체",
     "after_unknown": "정확도는 알게 되는 대로 표시합니다",
     "after_train_help": "탐색을 계속하는 동안 복사본을 몇 에포크 학습합니다",
     "after_train_later": "탐색이 진행 중입니다. 멈추거나 끝난 뒤에 학습하세요",

@@ -1,6 +1,7 @@
 """What happens at rest: refits are prepared, done layer after layer, and every choice says what it gives."""
 
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,8 @@ from explorer.errors import BadInput
 from explorer.evaluate.live import LiveEvaluation
 from explorer.session import Session
 from explorer.session.choices import first_request
-from explorer.session.resting import AT_REST
+from explorer.session.jobs import Jobs
+from explorer.session.resting import AT_REST, RestJob
 from explorer.strings import Message
 from explorer.values import Recovery
 from tests.session.conftest import WAIT, opened, residual, tiny_data, tiny_model, until
@@ -348,3 +350,68 @@ def test_a_training_after_a_refit_begins_with_the_refitted_weights(session):
     torch.testing.assert_close(session.pruned()(network.example), expected(network.example))
     with pytest.raises(BadInput, match="epochs"):
         session.train(0)
+
+
+# What runs beside the preparation.
+
+
+def test_a_sweep_that_is_begun_while_refits_are_prepared_is_done_with_them(gathering):
+    for session in opened(residual()):
+        session.propose(keep=0.6)
+        assert session.wait(WAIT)
+        session.sweep("bands")
+        until(lambda session=session: session.sweeping == "bands")
+        gathering.set()
+        assert session._preparing.idle(WAIT)
+        assert session.wait(WAIT)
+        assert session._sweeps.idle(WAIT)
+        assert session.bands
+        assert {point.recovery.repair for point in session.bands} == {"refit"}
+
+
+def test_nothing_is_gathered_while_time_is_measured(monkeypatch):
+    began, timed, work = threading.Event(), [], LiveEvaluation._gathered
+    state = {"gathering": False}
+
+    def pieces(live, check, progress):
+        for _ in range(200):
+            state["gathering"] = True
+            began.set()
+            time.sleep(0.005)
+            state["gathering"] = False
+            check()
+        return work(live, check, progress)
+
+    monkeypatch.setattr(LiveEvaluation, "_gathered", pieces)
+    measured = Jobs.latency
+
+    def latency(jobs, plan):
+        for _ in range(20):
+            timed.append(state["gathering"])
+            time.sleep(0.005)
+        return measured(jobs, plan)
+
+    monkeypatch.setattr(Jobs, "latency", latency)
+    for session in opened(residual()):
+        session.propose(keep=0.6)
+        assert began.wait(WAIT)
+        session.measure_latency()
+        assert session.wait(WAIT)
+        until(lambda session=session: bool(session.latency))
+        assert timed
+        assert not any(timed)
+        assert session._preparing.idle(WAIT)
+        assert session._live.prepared
+
+
+def test_a_fault_of_an_earlier_cut_leaves_a_final_check_wanted(session, slow_rest, monkeypatch):
+    go_on, began = slow_rest
+    session.propose(keep=0.5)
+    assert began.wait(WAIT)
+    job = RestJob(session.request, session.plan, (AT_REST,))
+    session.propose(keep=0.7)
+    session._final_wanted = True
+    session._not_rested(job, RuntimeError("of before"))
+    assert session._final_wanted
+    assert session.error == ""
+    go_on.set()
