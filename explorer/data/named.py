@@ -182,7 +182,6 @@ def _opened(row: NamedSet, folder: Path, split: Mapping[str, object]) -> Any:
         ) from error
     kind = getattr(datasets, row.kind)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             return kind(folder, **split)
         except RuntimeError:  # it is not there

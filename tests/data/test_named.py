@@ -103,6 +103,7 @@ class Coloured:
         self.asked.append({"download": download, **split})
         mark = root / "mark"
         if download:
+            root.mkdir(parents=True)
             mark.touch()
         if not mark.exists():
             raise RuntimeError("Dataset not found")
