@@ -287,13 +287,13 @@ def _require_images(network: Network, request: Request) -> None:
     if data is None and CRITERIA[request.criterion].needs_data:
         weights_only = [name for name, rule in CRITERIA.items() if not rule.needs_data]
         raise BadInput(
-            f"--rank {request.criterion} looks at images, and {network.name} has none here. Pass --data, or --rank with "
-            f"one of: {', '.join(weights_only)}."
+            f"--rank {request.criterion} looks at images, and {network.name} has none here. Pass --data, or --rank "
+            f"with one of: {', '.join(weights_only)}."
         )
     if code not in ("none", "merge") and (data is None or data.train is None):
         raise BadInput(
-            f"--recover {code} needs training images, and {network.name} has none here. Pass --data, a data set by name "
-            "or a folder with train and val in it; or --recover none, or merge."
+            f"--recover {code} needs training images, and {network.name} has none here. Pass --data, a data set by "
+            "name or a folder with train and val in it; or --recover none, or merge."
         )
 
 
