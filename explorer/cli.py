@@ -263,6 +263,7 @@ def _prune(job: _Job) -> None:
     network = explorer.load(job.network, **job.given)
     for note in network.notes:
         _say(note)
+    _require_images(network, request)
     _say(f"Ranking the channels of {network.name}…")
     graph = explorer.trace(network.model, network.example)
     by_error = request.allocation == "error"
@@ -278,6 +279,22 @@ def _prune(job: _Job) -> None:
     title = network.name if network.data is None else f"{network.name} on {network.data.name}"
     paths = export(job.folder, network, graph, plan, model, report, job.formats, _note)
     print(table(report, title), "", "Written:", *(f"  {path}" for path in paths.values()), sep="\n")
+
+
+def _require_images(network: Network, request: Request) -> None:
+    """Raise BadInput, in options of this command, where images are needed that there are not."""
+    data, code = network.data, request.recovery.code
+    if data is None and CRITERIA[request.criterion].needs_data:
+        weights_only = [name for name, rule in CRITERIA.items() if not rule.needs_data]
+        raise BadInput(
+            f"--rank {request.criterion} looks at images, and {network.name} has none here. Pass --data, or --rank "
+            f"with one of: {', '.join(weights_only)}."
+        )
+    if code not in ("none", "merge") and (data is None or data.train is None):
+        raise BadInput(
+            f"--recover {code} needs training images, and {network.name} has none here. Pass --data, a data set by "
+            "name or a folder with train and val in it; or --recover none, or merge."
+        )
 
 
 def _proven(network: Network, graph: ChannelGraph, plan: Plan) -> Proof:

@@ -254,6 +254,18 @@ def test_a_network_of_ones_own_is_pruned_with_its_weights_and_a_folder(own_code,
     assert str(own_code) not in sys.path
 
 
+@pytest.mark.parametrize("option", ["--rank taylor", "--recover bn", "--recover refit"])
+def test_options_that_need_images_are_refused_without_them(option, own_code, capsys):
+    options = {"--rank": "l1", "--recover": "none"} | dict([option.split()])
+    given = [word for pair in options.items() for word in pair]
+    shape = ["--example", "1,3,8,8", "--keep-macs", "0.7"]
+    assert prune("out", *given, *shape, network="own_nets:Small") == 2
+    line = one_line(capsys)
+    assert option in line
+    assert "--data" in line
+    assert not (own_code / "out").exists()
+
+
 def test_coverage_takes_what_load_takes(own_code, capsys):
     network = explorer.load("resnet18", weights=None)
     expected = str(explorer.coverage(explorer.trace(network.model, network.example)))

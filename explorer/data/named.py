@@ -1,6 +1,7 @@
 """Data sets by name: torchvision downloads them, and they become splits of the size that a network takes."""
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,9 +22,11 @@ from explorer.data.images import Data, Images, identity
 from explorer.data.pictures import Crop, as_crop, as_pixels, require_room
 from explorer.errors import BadInput, ExplorerError, require_name, require_path
 from explorer.interrupts import held_interrupts
+from explorer.memory import is_lack
 
 TRAIN, JUDGED = 10_000, 2_000  # images of a split, at most
 MOST_BYTES = 256 * 2**20  # of the pixels of a split: 1,783 pictures of 224 x 224
+ARCHIVES = (".tgz", ".tar.gz")  # are not needed once they are unpacked
 SECONDS = 30  # to wait for an answer of the server that has the files
 DIGITS = tuple("0123456789")
 # Imagenette's in the order of its folders, as ImageNet's class names are in torchvision.
@@ -182,24 +185,37 @@ def _opened(row: NamedSet, folder: Path, split: Mapping[str, object]) -> Any:
         ) from error
     kind = getattr(datasets, row.kind)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             return kind(folder, **split)
         except RuntimeError:  # it is not there
-            with _downloading():
-                return kind(folder, download=True, **split)
+            _download(kind, folder, split)
+            return kind(folder, **split)
     except Exception as error:  # readers may raise anything on files that are damaged
+        _require_memory(row, error)
         given = "".join(f", {name}={value!r}" for name, value in split.items())
         raise BadInput(
             f"{row.title} is not in {folder}, or not whole, and could not be downloaded ({error}). It has "
             f"{row.megabytes:,} MB: go online once; or, on a computer that is, run torchvision.datasets.{row.kind}("
-            f"'data', download=True{given}) and copy what is in its folder data to {folder}. If a download was cut "
-            "off, delete that folder first. Without it: pass images of your own, such as a folder."
+            f"'data', download=True{given}) and copy what is in its folder data to {folder}. Without it: pass "
+            "images of your own, such as a folder."
         ) from error
 
 
+def _download(kind: Callable[..., Any], folder: Path, split: Mapping[str, object]) -> None:
+    """Download and unpack into the folder; what is cut off leaves nothing there that torchvision would take for all."""
+    part = folder / ".part"
+    shutil.rmtree(part, ignore_errors=True)
+    with _talking():
+        kind(part, download=True, **split)
+    for each in part.iterdir():
+        if not each.name.endswith(ARCHIVES):
+            shutil.rmtree(folder / each.name, ignore_errors=True)  # of another time, and damaged
+            shutil.move(each, folder / each.name)
+    shutil.rmtree(part)
+
+
 @contextmanager
-def _downloading() -> Iterator[None]:
+def _talking() -> Iterator[None]:
     """Inside, a server that does not answer is given up, and what torchvision prints goes where its bars are."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS)
@@ -208,6 +224,12 @@ def _downloading() -> Iterator[None]:
             yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+def _require_memory(row: NamedSet, error: Exception) -> None:
+    """Raise BadInput if the error says that memory ran out: then the files may be sound."""
+    if is_lack(error):
+        raise BadInput(f"Memory ran out while {row.title} was read. Free memory first.") from error
 
 
 def _drawn(row: NamedSet, source: Any, crop: Crop | None, most: int, most_bytes: int) -> list[int]:
@@ -241,6 +263,7 @@ def _picture(row: NamedSet, source: Any, index: int, crop: Crop | None) -> tuple
         picture, label = source[index]
         return as_pixels(picture, crop), int(label)
     except Exception as error:  # a decoder may raise anything
+        _require_memory(row, error)
         raise BadInput(
             f"Picture {index} of {row.title} cannot be read ({error}). Delete {source.root} and load it again."
         ) from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from explorer.allocate import by_hand
 from explorer.costs import cost as cost_of
 from explorer.data.bundled import BundledImages
+from explorer.data.named import NAMED
 from explorer.data.tasks import CLASSIFICATION, TASKS, Own
 from explorer.errors import BadInput
 from explorer.export.definition import imported
@@ -97,7 +98,7 @@ def replay_script(
     It ends with two dictionaries: `shown` (the plan's key, MACs, parameters and, if `estimate` is complete,
     the correct explore images; else None) and `found`. They are equal where it succeeds. A bundled network
     and one of torchvision is loaded by name, one with a constructor is made by it; for images other than the
-    bundled ones, and for other networks, there are lines such as `data = ...` to fill in.
+    bundled ones and data sets by name, and for other networks, there are lines such as `data = ...` to fill in.
     Raises BadInput for a plan that is not of this graph.
     """
     check_plan(graph, plan)
@@ -237,7 +238,9 @@ def _loading(network: Network) -> str:
     if data is not None and not (network.source is not None and isinstance(data.explore, BundledImages)):
         splits = {"train": data.train, "explore": data.explore, "final": data.final}
         counts = ", ".join(f"{len(images):,} {name}" for name, images in splits.items() if images is not None)
-        parts.before.append("data = ...  # fill in: your images, as you passed them to the explorer")
+        named = next((name for name, row in NAMED.items() if row.title == data.name), None)
+        filled = "...  # fill in: your images, as you passed them to the explorer"
+        parts.before.append(f"data = {filled if named is None else _literal(named)}")
         parts.before.append(_comment(f"(It had {counts} images of {data.name}.)"))
         parts.arguments.append("data")
         task = data.explore.task

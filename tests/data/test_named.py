@@ -98,12 +98,18 @@ class Coloured:
     asked: list[dict[str, Any]] = []  # noqa: RUF012
     classes = [f"class {number}" for number in range(10)]  # noqa: RUF012
 
+    cut_off = False
+
     def __init__(self, root: Path, download: bool = False, **split: Any) -> None:
         self.root = root
         self.asked.append({"download": download, **split})
         mark = root / "mark"
         if download:
+            root.mkdir(parents=True)
             mark.touch()
+            (root / "all.tar.gz").touch()
+            if self.cut_off:
+                raise KeyboardInterrupt
         if not mark.exists():
             raise RuntimeError("Dataset not found")
 
@@ -122,11 +128,24 @@ def coloured(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Coloured]]:
     return Coloured
 
 
-def test_what_is_not_there_is_downloaded_once(coloured: type[Coloured]) -> None:
+def test_what_is_not_there_is_downloaded_once(coloured: type[Coloured], cache: Path) -> None:
     assert len(named_set("stl10").explore) == 20
-    assert [each["download"] for each in coloured.asked] == [False, True, False]
-    assert [each["split"] for each in coloured.asked] == ["test", "test", "train"]
+    assert [each["download"] for each in coloured.asked] == [False, True, False, False]
+    assert [each["split"] for each in coloured.asked] == ["test", "test", "test", "train"]
+    assert [path.name for path in (cache / "stl10").iterdir()] == ["mark"]
     assert named_set("stl10").classes == tuple(coloured.classes)
+
+
+def test_a_download_that_was_cut_off_is_made_again(
+    coloured: type[Coloured], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coloured, "cut_off", True)
+    with pytest.raises(KeyboardInterrupt):
+        named_set("stl10")
+    monkeypatch.setattr(coloured, "cut_off", False)
+    coloured.asked.clear()
+    named_set("stl10")
+    assert [each["download"] for each in coloured.asked] == [False, True, False, False]
 
 
 def test_pictures_become_what_the_network_takes(coloured: type[Coloured]) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 import explorer
 from explorer.data import Data, Images, identity
+from explorer.data.named import NAMED
 from explorer.errors import BadInput
 from explorer.evaluate.live import LiveEvaluation
 from explorer.export.replay import replay_script, replay_session
@@ -175,6 +176,14 @@ def test_a_network_of_ones_own_is_made_again_and_its_weights_and_images_filled_i
     names = run(script, data=data, weights=weights)
     assert names["found"] == names["shown"]
     assert names["found"]["correct"] == live.correct
+
+
+def test_a_data_set_by_name_is_loaded_by_its_name(own):
+    _model, data, bench = own
+    network = replace(bench.network, data=replace(data, name=NAMED["stl10"].title))
+    request, plan = bench.by_hand()
+    script = replay_script(network, bench.graph, request, plan, BN, None)
+    assert re.search(r"^data = (.*)$", script, re.M)[1] == '"stl10"'
 
 
 def test_other_weights_are_noticed(own, capsys):

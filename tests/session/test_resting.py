@@ -360,7 +360,7 @@ def test_a_sweep_that_is_begun_while_refits_are_prepared_is_done_with_them(gathe
         session.propose(keep=0.6)
         assert session.wait(WAIT)
         session.sweep("bands")
-        until(lambda session=session: session.sweeping == "bands")
+        until(session, lambda kind: kind == "bands", "sweeping")
         gathering.set()
         assert session._preparing.idle(WAIT)
         assert session.wait(WAIT)
@@ -397,7 +397,7 @@ def test_nothing_is_gathered_while_time_is_measured(monkeypatch):
         assert began.wait(WAIT)
         session.measure_latency()
         assert session.wait(WAIT)
-        until(lambda session=session: bool(session.latency))
+        until(session, bool, "latency")
         assert timed
         assert not any(timed)
         assert session._preparing.idle(WAIT)
