@@ -168,7 +168,7 @@ def test_batch_norm_statistics_that_are_no_numbers_are_refused(model: nn.Module)
 def test_a_criterion_that_is_no_name_is_refused_with_the_known_ones(
     model: nn.Module, criterion: object
 ) -> None:
-    with pytest.raises(explorer.UnknownName, match="Known: taylor, l1"):
+    with pytest.raises(explorer.UnknownName, match="Known: l1, l2"):
         explorer.score(model, explorer.trace(model, IMAGE), criterion)  # type: ignore[arg-type]
 
 
@@ -190,6 +190,6 @@ def test_labels_out_of_range_are_refused(model: nn.Module, data: tuple) -> None:
 
 
 def test_a_model_that_returns_no_logits_is_refused(data: tuple) -> None:
-    model = Written(lambda m, x: (m.f(pooled(m.c(x))),), c=conv(3, 8), f=nn.Linear(8, 4))
+    model = Written(lambda m, x: {"maps": m.f(pooled(m.c(x)))[:1]}, c=conv(3, 8), f=nn.Linear(8, 4))
     with pytest.raises(explorer.BadInput, match="row of logits"):
         explorer.score(model, explorer.trace(model, IMAGE), "taylor", data=data)

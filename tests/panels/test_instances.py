@@ -34,6 +34,7 @@ class Images:
     def __init__(self, labelled=True):
         self.pixels = torch.arange(80, dtype=torch.uint8)[:, None, None, None].expand(80, 1, 4, 4)
         self.labelled = labelled
+        self.class_numbers = () if labelled else None
 
     def __len__(self):
         return len(self.pixels)

@@ -358,7 +358,7 @@ def test_a_training_after_a_refit_begins_with_the_refitted_weights(session):
 def test_a_sweep_that_is_begun_while_refits_are_prepared_is_done_with_them(gathering):
     for session in opened(residual()):
         session.propose(keep=0.6)
-        assert session.wait(WAIT)
+        until(session, bool, "preparing")
         session.sweep("bands")
         until(session, lambda kind: kind == "bands", "sweeping")
         gathering.set()
