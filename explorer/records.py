@@ -161,8 +161,9 @@ class Scored:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """A plan that was evaluated for comparison: `kind` is "uniform" or "random"; accuracy after `recovery`, which
-    never trains."""
+    """A plan that was evaluated for comparison: `kind` is "uniform", "random" or "drawn" (see `sweeps.bands`); accuracy
+    after `recovery`, which never trains.
+    """
 
     kind: str
     keep: float

@@ -93,11 +93,14 @@ def bands(
     images: int = SWEEP_IMAGES,
     check: Check = nothing,
     observed: Observed | None = None,
+    allocation: str = "global",
 ) -> Iterator[SweepPoint]:
     """Plans to compare one's own with, at every share of KEEPS of the `budget` that can be reached.
 
     "uniform": the same share of every group, the channels chosen by the scores. "random": the same widths,
-    the channels drawn, once for each of SEEDS, so that the two differ in nothing but which channels stay. All
+    the channels drawn, once for each of SEEDS, so that the two differ in nothing but which channels stay. "drawn":
+    drawn channels at the widths that the scores give with the `allocation`, so that these and the scores' own plans
+    differ in nothing else either. All
     uniform ones come first, then seed after seed. Recovery without training: of what is asked for, what the data have
     images for; `observed` as in `sensitivity`. On the first `images` explore images.
     `check` is called between batches and may raise. Raises UnknownName for a budget that does not exist, and
@@ -112,3 +115,10 @@ def bands(
                 plan = plans.plan(keep)
                 found = estimate(plan, recovery)
                 yield SweepPoint(kind, keep, cost(graph, plan), found, available(recovery))
+    own = curve(graph, scores, budget, allocation)
+    for _kind, ranking in drawn:
+        for keep in KEEPS:
+            if keep >= own.lowest:
+                plan = plan_widths(graph, ranking, own.plan(keep).widths)
+                found = estimate(plan, recovery)
+                yield SweepPoint("drawn", keep, cost(graph, plan), found, available(recovery))

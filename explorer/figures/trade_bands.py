@@ -30,10 +30,11 @@ class Curve:
 def curves(points: Sequence[SweepPoint], x: str, dense: Cost, axes: Axes) -> list[Curve]:
     """One curve of each kind that has two points or more and is not wholly below the axis.
 
-    Uniform: the accuracy within its 95 % interval. Random: the median of the draws between the worst and the best.
+    Uniform: the accuracy within its 95 % interval. Random and drawn: the median of the draws between the worst and the
+    best.
     """
     found = []
-    for kind in ("random", "uniform"):
+    for kind in ("drawn", "random", "uniform"):
         by_share: dict[float, list[SweepPoint]] = {}
         for point in points:
             if point.kind == kind:

@@ -35,7 +35,11 @@ _MARKERS = {"none": "circle", "bn": "circle", "merge": "triangle", "refit": "dia
 _SIGNS = {"none": "○", "bn": "●", "merge": "▲", "refit": "◆", "trained": "■"}
 _AROUND = ("right", "left", "above right", "below right", "above left", "below left", "above", "below")
 _ABOVE = ("above right", "above left", "above")  # at the foot, where the axis has its numbers
-_BESIDE_BAND = {"uniform": ("above left", "left", "above"), "random": ("below right", "right", "below")}
+_BESIDE_BAND = {
+    "uniform": ("above left", "left", "above"),
+    "random": ("below right", "right", "below"),
+    "drawn": ("above", "right", "above left"),
+}
 
 
 @dataclass(frozen=True)
@@ -333,6 +337,7 @@ _COLUMNS: dict[str, Sequence[str]] = {
     "ticks": ("x", "y0", "y1"),
     "uniform": ("x", "y", "low", "high"),
     "random": ("x", "y", "low", "high"),
+    "drawn": ("x", "y", "low", "high"),
     "reference": ("y",),
     "diamond": ("x", "y"),
     "path": ("x0", "y0", "x1", "y1"),
@@ -354,7 +359,11 @@ def build(scale: float = 1.0) -> View:
     data = sources("tradeoff", empty(_COLUMNS))
     chart = canvas("tradeoff", HEIGHT, (LEFT, RIGHT), scale)
     _draw_frame(chart, data)
-    for name, role, dash in (("random", "fixed", [2, 3]), ("uniform", "cut", [7, 3])):
+    for name, role, dash in (
+        ("random", "fixed", [2, 3]),
+        ("drawn", "lost", [1, 2]),
+        ("uniform", "cut", [7, 3]),
+    ):
         area = chart.varea(x="x", y1="low", y2="high", fill_alpha=0.22, source=data[name])
         paint(area.glyph, fill_color=role)
         line = chart.line(x="x", y="y", line_width=2, line_dash=dash, source=data[name])

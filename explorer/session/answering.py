@@ -593,12 +593,13 @@ class Answering(SessionState):
         self._swept_for = self._sweep_basis(kind, asked)
         recovery = self._swept_recovery(kind, asked)
         observed = self._live.observed() if self._live is not None and self._live.prepared else None
-        self._sweeps.start(kind, self._choices.scored(asked), asked.cost, recovery, observed)
+        scores = self._choices.scored(asked)
+        self._sweeps.start(kind, scores, asked.cost, recovery, observed, asked.allocation)
 
     def _sweep_basis(self, kind: str, asked: Request) -> tuple[object, ...]:
         """What a sweep's numbers are for: they are shown beside no other ranking, cost or recovery."""
         ranking = kind, asked.criterion, asked.seed, self._swept_recovery(kind, asked)
-        return ranking if kind == "sensitivity" else (*ranking, asked.cost)
+        return ranking if kind == "sensitivity" else (*ranking, asked.cost, asked.allocation)
 
     def _swept_recovery(self, kind: str, asked: Request) -> Recovery:
         """What a sweep does to the weights: the repair that is asked for, at once, and never training.

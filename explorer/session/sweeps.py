@@ -24,6 +24,7 @@ class _Job:
     cost: str
     recovery: Recovery
     observed: Observed | None
+    allocation: str
 
 
 class SweepDesk:
@@ -52,7 +53,13 @@ class SweepDesk:
         self._worker: LatestWins[_Job, Found] = LatestWins(self._work, self._publish, self._failed)
 
     def start(
-        self, kind: str, scores: Scores, cost: str, recovery: Recovery, observed: Observed | None = None
+        self,
+        kind: str,
+        scores: Scores,
+        cost: str,
+        recovery: Recovery,
+        observed: Observed | None = None,
+        allocation: str = "global",
     ) -> None:
         """Begin a sweep of a kind of SWEEPS; see `evaluate.sweeps` for what all but the first do in it.
 
@@ -63,7 +70,7 @@ class SweepDesk:
             raise BadInput("A sweep compares answers to images: load the network with data.")
         with self._lock:
             self.stop()
-            job = _Job(kind, scores, cost, recovery, observed)
+            job = _Job(kind, scores, cost, recovery, observed, allocation)
             self._worker.submit(job)
             self._job, self._found = job, {} if kind == "sensitivity" else ()
             self._tell(kind, self._found, True)
@@ -113,6 +120,7 @@ class SweepDesk:
                 *(network, graph, network.data, job.scores, job.cost, job.recovery),
                 check=between,
                 observed=job.observed,
+                allocation=job.allocation,
             ):
                 seen = (*seen, point)
                 publish(seen)

@@ -449,6 +449,7 @@ TABLE = {
     "tradeoff_dense": "dense {accuracy} %",
     "tradeoff_reference": "reference {accuracy} %",
     "tradeoff_band_uniform": "uniform, {after}",
+    "tradeoff_band_drawn": "random at these widths ×{seeds}, {after}",
     "tradeoff_band_random": "random ×{seeds}, {after}",
     "tradeoff_hover_accuracy": "{accuracy} % (95 %: {low} to {high}), {seen} images",
     "tradeoff_hover_macs": "{percent} % of MACs: {now} of {dense}",
@@ -501,6 +502,8 @@ TABLE = {
     "{seen}); {cost}; {after}.",
     "tradeoff_says_uniform": "Uniform at {percent} %, {after}: accuracy {accuracy} % (95 % interval {low} to {high}, "
     "images: {seen}).",
+    "tradeoff_says_drawn": "Random channels at the ranking's widths, {percent} %, {after}: accuracy {accuracy} % "
+    "(95 % interval {low} to {high}, images: {seen}).",
     "tradeoff_says_random": "Random channels at {percent} %, {after}: accuracy {accuracy} % (95 % interval {low} to "
     "{high}, images: {seen}).",
     "tradeoff_more": "and {count} more",
@@ -984,6 +987,8 @@ TABLE = {
     "images: {seen}); {cost}; {after}.",
     "tradeoff_says_uniform_agreement": "Uniform at {percent} %, {after}: agreement {accuracy} % (95 % interval {low} "
     "to {high}, images: {seen}).",
+    "tradeoff_says_drawn_agreement": "Random channels at the ranking's widths, {percent} %, {after}: agreement "
+    "{accuracy} % (95 % interval {low} to {high}, images: {seen}).",
     "tradeoff_says_random_agreement": "Random channels at {percent} %, {after}: agreement {accuracy} % (95 % interval "
     "{low} to {high}, images: {seen}).",
     "images_no_flips_agreement": "No image changed sides: the network agrees with the dense one where it did before.",

@@ -445,6 +445,7 @@ TABLE: dict[str, str] = {
     "tradeoff_dense": "枝刈り前 {accuracy} %",
     "tradeoff_reference": "参照 {accuracy} %",
     "tradeoff_band_uniform": "一様、{after}",
+    "tradeoff_band_drawn": "この幅でランダム×{seeds}、{after}",
     "tradeoff_band_random": "ランダム×{seeds}、{after}",
     "tradeoff_hover_accuracy": "{accuracy} % (95 %: {low}〜{high})、画像{seen}枚",
     "tradeoff_hover_macs": "MACs {percent} %: {now}/{dense}",
@@ -498,6 +499,8 @@ TABLE: dict[str, str] = {
     "{cost}、{after}。",
     "tradeoff_says_uniform": "一様、{percent} %、{after}: 精度 {accuracy} % (95 % 信頼区間 {low}〜{high}、"
     "画像{seen}枚)。",
+    "tradeoff_says_drawn": "この順位づけの幅でランダムなチャネル、{percent} %、{after}: 精度 {accuracy} % (95 % 信頼"
+    "区間 {low}〜{high}、画像{seen}枚)。",
     "tradeoff_says_random": "ランダムなチャネル、{percent} %、{after}: 精度 {accuracy} % (95 % 信頼区間 {low}〜{high}、"
     "画像{seen}枚)。",
     "tradeoff_more": "ほか{count}件",
@@ -964,6 +967,8 @@ TABLE: dict[str, str] = {
     "画像{seen}枚)、{cost}、{after}。",
     "tradeoff_says_uniform_agreement": "一様、{percent} %、{after}: 一致率 {accuracy} % "
     "(95 % 信頼区間 {low}〜{high}、画像{seen}枚)。",
+    "tradeoff_says_drawn_agreement": "この順位づけの幅でランダムなチャネル、{percent} %、{after}: 一致率 {accuracy} "
+    "% (95 % 信頼区間 {low}〜{high}、画像{seen}枚)。",
     "tradeoff_says_random_agreement": "ランダムなチャネル、{percent} %、{after}: 一致率 {accuracy} % "
     "(95 % 信頼区間 {low}〜{high}、画像{seen}枚)。",
     "images_no_flips_agreement": "枝刈り前との一致・不一致が変わった画像はありません。",

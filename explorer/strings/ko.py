@@ -447,6 +447,7 @@ TABLE = {
     "tradeoff_dense": "원본 {accuracy} %",
     "tradeoff_reference": "비교 기준 {accuracy} %",
     "tradeoff_band_uniform": "균등, {after}",
+    "tradeoff_band_drawn": "이 너비에서 무작위 ×{seeds}, {after}",
     "tradeoff_band_random": "무작위 ×{seeds}, {after}",
     "tradeoff_hover_accuracy": "{accuracy} % (95 %: {low}~{high}), 이미지 {seen}장",
     "tradeoff_hover_macs": "MACs의 {percent} %: {dense} 중 {now}",
@@ -500,6 +501,8 @@ TABLE = {
     "{seen}장); {cost}; {after}.",
     "tradeoff_says_uniform": "균등, {percent} %, {after}: 정확도 {accuracy} % (95 % 신뢰구간 {low}~{high}, 이미지 "
     "{seen}장).",
+    "tradeoff_says_drawn": "이 순위의 너비에서 무작위 채널, {percent} %, {after}: 정확도 {accuracy} % (95 % 신뢰구간"
+    " {low}~{high}, 이미지 {seen}장).",
     "tradeoff_says_random": "무작위 채널, {percent} %, {after}: 정확도 {accuracy} % (95 % 신뢰구간 {low}~{high}, "
     "이미지 {seen}장).",
     "tradeoff_more": "외 {count}개",
@@ -971,6 +974,8 @@ TABLE = {
     "이미지 {seen}장); {cost}; {after}.",
     "tradeoff_says_uniform_agreement": "균등, {percent} %, {after}: 일치율 {accuracy} % "
     "(95 % 신뢰구간 {low}~{high}, 이미지 {seen}장).",
+    "tradeoff_says_drawn_agreement": "이 순위의 너비에서 무작위 채널, {percent} %, {after}: 일치율 {accuracy} % (95 "
+    "% 신뢰구간 {low}~{high}, 이미지 {seen}장).",
     "tradeoff_says_random_agreement": "무작위 채널, {percent} %, {after}: 일치율 {accuracy} % "
     "(95 % 신뢰구간 {low}~{high}, 이미지 {seen}장).",
     "images_no_flips_agreement": "결과가 바뀐 이미지가 없습니다: 원본과 일치하던 이미지는 그대로 일치합니다.",

@@ -129,12 +129,17 @@ def test_uniform_first_then_each_seed_at_the_same_widths(toy, data: Data) -> Non
     reachable = [point.keep for point in points if point.kind == "uniform"]
     assert reachable == list(KEEPS[: len(reachable)])
     assert [(p.kind, p.keep) for p in points] == [
-        (kind, keep) for kind in ("uniform", *["random"] * len(SEEDS)) for keep in reachable
+        (kind, keep)
+        for kind in ("uniform", *["random"] * len(SEEDS), *["drawn"] * len(SEEDS))
+        for keep in reachable
     ]
+    own = {keep: explorer.cost(graph, explorer.allocate(graph, scores, keep)).macs for keep in reachable}
     costs = {point.keep: point.cost.macs for point in points if point.kind == "uniform"}
-    assert all(point.cost.macs == costs[point.keep] for point in points)
-    keys = {point.estimate.state_key for point in points if point.keep == 0.6}
-    assert len(keys) == 1 + len(SEEDS)  # as many different choices of channels
+    assert all(point.cost.macs == costs[point.keep] for point in points if point.kind != "drawn")
+    assert all(point.cost.macs == own[point.keep] for point in points if point.kind == "drawn")
+    for kinds in (("uniform", "random"), ("drawn",)):  # as many different choices of channels
+        keys = {point.estimate.state_key for point in points if point.keep == 0.6 and point.kind in kinds}
+        assert len(keys) == len(SEEDS) + (len(kinds) == 2)
 
 
 @pytest.mark.parametrize(("asked", "done"), [("none", "none"), ("bn", "bn"), ("3", "bn")])
