@@ -4,7 +4,7 @@
 
     net = explorer.load("resnet20")
     graph = explorer.trace(net.model, net.example)
-    scores = explorer.score(net, graph, "taylor")
+    scores = explorer.score(net, graph, "l1")
     plan = explorer.allocate(graph, scores, keep=0.5)
     small = explorer.recover(explorer.shrink(net.model, graph, plan), net.data, bn=True)
     print(explorer.cost(graph, plan), explorer.evaluate(small, net.data).accuracy)

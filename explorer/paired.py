@@ -25,10 +25,10 @@ class Paired:
 
     @property
     def verdict(self) -> str:
-        """ "better" or "worse" where the interval leaves out 0, else "tie"; "unknown" without an interval."""
+        """ "better" or "worse" where the interval leaves out 0, else "open"; "unknown" without an interval."""
         if math.isnan(self.low):
             return "unknown"
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "tie"
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "open"
 
 
 def paired_difference(one: Sequence[float], other: Sequence[float]) -> Paired | None:

@@ -28,9 +28,10 @@ SOURCES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-CAVEATS = ("", "plain_bn", "second_hand", "shared_weights", "from_wider")
+CAVEATS = ("", "plain_bn", "second_hand", "shared_weights", "from_wider", "distilled")
 """Why a number is not what its column says: trained with plain instead of synchronised batch norm, quoted by
-others, with the weights that all widths share, or (MobileNetV2's DMCP) pruned from 1.5 times the width as well."""
+others, with the weights that all widths share, (MobileNetV2's DMCP) pruned from 1.5 times the width as well, or with
+soft targets (AutoSlim's released networks are: trained jointly, for 300 epochs)."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ RESULTS: tuple[Result, ...] = (
         ("MobileNetV2", "300M", 303, 72.7), ("MobileNetV2", "43M", 43, 58.3),
     ),
     *_rows(
-        "autoslim", "slimmable", "",
+        "autoslim", "slimmable", "distilled",
         ("ResNet-50", "3.0G", 3000, 76.0), ("ResNet-50", "2.2G", 2000, 75.6), ("ResNet-50", "1.1G", 1000, 74.0),
         ("MobileNetV2", "300M", 305, 74.2), ("MobileNetV2", "210M", 207, 73.0),
     ),

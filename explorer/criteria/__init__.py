@@ -36,7 +36,7 @@ CRITERIA: dict[str, Criterion] = {
     "order": Order(),
     "random": Random(),
 }
-SCORED_IMAGES = 512  # enough for stable ranks on the bundled networks, and a second's work on a slow core
+SCORED_IMAGES = 512  # a second's work on a slow core; ranks by gradients still depend on which these are
 
 
 def score(

@@ -15,11 +15,15 @@ from explorer.errors import ExplorerError
 @final
 @dataclass(frozen=True)
 class BNGamma:
-    """Mean of |gamma| over the batch norms of a unit's channels. Raises ExplorerError without batch norm."""
+    """Mean of |gamma| over the batch norms of a unit's channels; Slimming ranks it raw across layers, `allocate`
+    divides by the group's mean. Raises ExplorerError without batch norm."""
 
     name: str = "bn_gamma"
     label: str = "batch-norm scale"
-    about: str = "Absolute scale of batch norm; telling only if trained for it (Liu et al. 2017)."
+    about: str = (
+        "Absolute scale of batch norm; telling only if trained for it (Liu et al. 2017, who rank all layers' scales "
+        "together; here they are divided by their group's mean before layers are compared)."
+    )
     needs_data: bool = False
     comparable: bool = False
 

@@ -204,7 +204,8 @@ def _hundredths(points: float) -> str:
 
 
 def verdict(comparison: Comparison, strings: Strings) -> str:
-    """Who is better after retraining, or that it is a tie, in words from the 95 % interval of the difference."""
+    """Who is better after retraining, or that they are not told apart, in words from the 95 % interval of the "
+    "difference."""
     paired = _block(comparison).paired
     if paired is None:
         return strings("chain_compare_untrained")
@@ -214,8 +215,8 @@ def verdict(comparison: Comparison, strings: Strings) -> str:
     worse = paired.verdict == "worse"
     ends = (-paired.high, -paired.low) if worse else (paired.low, paired.high)
     values |= {"low": signed(100 * ends[0]), "high": signed(100 * ends[1])}
-    if paired.verdict == "tie":
-        return strings("chain_compare_tie", **values)
+    if paired.verdict == "open":
+        return strings("chain_compare_open", **values)
     values["points"] = f"{100 * abs(paired.difference):.1f}"
     return strings(f"chain_compare_{'uniform' if worse else 'dmcp'}_better", **values)
 

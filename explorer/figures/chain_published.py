@@ -20,7 +20,7 @@ PAIR, STAGE, STEM = 0.5, 1.8, 4.4  # gaps, after a block, a stage and the stem
 GAP = 0.12
 BY = ("dmcp", "uniform", "metapruning", "autoslim")
 NEAR = 0.04
-_MARKS = "abcd"
+_MARKS = "abcde"
 
 
 def columns(structure: Structure | None, strings: Strings) -> dict[str, Columns]:

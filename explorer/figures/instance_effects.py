@@ -133,7 +133,7 @@ def verdict(recorded: RecordedInstances, name: str, strings: Strings) -> str:
         found = unpaired_accuracy(row, whole)
     points = {"low": signed(100 * found.low), "high": signed(100 * found.high)}
     points |= {"points": signed(100 * found.difference), "share": signed(100 * (row.share - whole.share))}
-    key = f"instance_effects_is_{'tie' if found.verdict == 'tie' else 'different'}"
+    key = f"instance_effects_is_{'open' if found.verdict == 'open' else 'different'}"
     return strings(key, name=strings(f"instance_effects_{name}"), **points)
 
 

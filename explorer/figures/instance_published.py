@@ -59,7 +59,7 @@ class _Panel:
 
 def columns(page: str, strings: Strings) -> dict[str, Columns]:
     """The tables of the view for one of `PAGES`: "strips", "zeros", "stems", "dots" and "labels"; x in parts of the
-    chart, y in pixels upwards. A method that was not tried on a network, or not told, has no dot there."""
+    chart, y in pixels upwards. A method that has no dot for a network was not tried, or its row could not be read."""
     tables = empty(_COLUMNS)
     panels = _panels(page, strings)
     rows = _rows(page)

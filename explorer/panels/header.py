@@ -20,7 +20,7 @@ class Heading(HBox):
     """What one network is judged on and ranked by. `criteria` maps names to the words that people see."""
 
     def __init__(self, session: "Session", strings: Strings, criteria: Mapping[str, str]) -> None:
-        self._session = session
+        self._session, self._strings = session, strings
         self.images = HTML(_images(session, strings)).add_class("pe-title")
         self.rank = Dropdown(
             options=[(label, name) for name, label in criteria.items()],
@@ -35,7 +35,11 @@ class Heading(HBox):
         self.add_class("pe-heading")
 
     def _render(self) -> None:
-        self.rank.value = self._session.request.criterion
+        from explorer.criteria import CRITERIA
+
+        self.rank.value = chosen = self._session.request.criterion
+        about = self._strings.named("criterion_about", chosen, CRITERIA[chosen].about)
+        self.rank.tooltip = f"{self._strings('rank_help')}. {about}"
 
 
 class Actions(HBox):

@@ -1141,9 +1141,10 @@ TABLE = {
     "chain_compare_smallest": "smallest",
     "chain_compare_difference": "difference",
     "chain_compare_hover": "{name}, seed {seed}: accuracy {accuracy} %",
-    "chain_compare_tie": "A tie: {points} points, and the 95 % interval, {low} to {high}, holds 0.",
-    "chain_compare_dmcp_better": "DMCP is better by {points} points (95 %: {low} to {high}).",
-    "chain_compare_uniform_better": "Uniform is better by {points} points (95 %: {low} to {high}).",
+    "chain_compare_open": "Not told apart: {points} points (95 %, seeds only: {low} to {high}).",
+    "chain_compare_dmcp_better": "DMCP is better by {points} points (95 %, seeds only: {low} to {high}).",
+    "chain_compare_uniform_better": "Uniform is better by {points} points (95 %, seeds only: {low} "
+    "to {high}).",
     "chain_compare_one_seed": "Difference {points} points, one seed: no interval, no verdict.",
     "chain_compare_untrained": "Not retrained: only shared weights were compared.",
     "chain_compare_context": "Shared weights, {images} images: largest {largest}, smallest {smallest} %",
@@ -1170,6 +1171,8 @@ TABLE = {
     "chain_published_autoslim": "AutoSlim",
     "chain_published_mixed": "ImageNet; in grey, MACs that differ from the row's by more than 4 %. Recipes differ: a "
     "difference within a row is not that of the methods alone.",
+    "chain_published_caveat_distilled": "as released: trained with soft targets (in-place distillation), "
+    "300 epochs",
     "chain_published_caveat_plain_bn": "retrained with plain batch norm; the paper used a synchronised one",
     "chain_published_caveat_second_hand": "the paper's value, second-hand",
     "chain_published_caveat_shared_weights": "weights shared by all widths (S-Net, US-Net), not retrained",
@@ -1221,10 +1224,10 @@ TABLE = {
     "instance_effects_head_accuracy_agreement": "agreement, %",
     "instance_effects_head_rank": "ρ",
     "instance_effects_head_agree": "alike",
-    "instance_effects_is_tie": "Against ManiDP, {name}: {points} points of accuracy (95 %: {low} to "
-    "{high}), a tie, at {share} points of MACs.",
-    "instance_effects_is_tie_agreement": "Against ManiDP, {name}: {points} points of agreement (95 %: {low} "
-    "to {high}), a tie, at {share} points of MACs.",
+    "instance_effects_is_open": "Against ManiDP, {name}: {points} points of accuracy (95 %: {low} to "
+    "{high}), not told apart, at {share} points of MACs.",
+    "instance_effects_is_open_agreement": "Against ManiDP, {name}: {points} points of agreement (95 %: {low} "
+    "to {high}), not told apart, at {share} points of MACs.",
     "instance_effects_is_different": "Against ManiDP, {name}: {points} points of accuracy (95 %: {low} to "
     "{high}), beyond chance, at {share} points of MACs.",
     "instance_effects_is_different_agreement": "Against ManiDP, {name}: {points} points of agreement (95 %: "
@@ -1256,6 +1259,7 @@ TABLE = {
     "instance_published_axis": "more errors",
     "instance_published_macs": "MACs",
     "instance_published_fpgm": "FPGM, static",
+    "instance_published_hinge": "Hinge, static",
     "instance_published_hrank": "HRank, static",
     "instance_published_cgnet": "CGNet",
     "instance_published_fbs": "FBS",
@@ -1294,6 +1298,8 @@ TABLE = {
     "instance_published_caveat_unit": "no unit is told",
     "instance_published_mixed": "MACs are theoretical savings. Training recipes differ between methods.",
     "instance_published_missing": "Not read, and so left out: {tables}.",
+    "instance_published_missing_rows": "further rows of these tables, some of them ahead of ManiDP (docs/manidp.md "
+    "names them)",
     "instance_published_missing_mobilenet": "ManiDP's results for MobileNetV2",
     "instance_published_missing_speed": "its measured speed",
     "instance_published_missing_ablation": "its tables without single terms",

@@ -1117,9 +1117,9 @@ TABLE: dict[str, str] = {
     "chain_compare_smallest": "最小",
     "chain_compare_difference": "差",
     "chain_compare_hover": "{name}、シード{seed}: 精度{accuracy} %",
-    "chain_compare_tie": "引き分け: 差{points}ポイント、95 %区間{low}～{high}は0を含みます。",
-    "chain_compare_dmcp_better": "DMCPが{points}ポイント上回ります (95 %: {low}～{high})。",
-    "chain_compare_uniform_better": "一様が{points}ポイント上回ります (95 %: {low}～{high})。",
+    "chain_compare_open": "区別できません: 差{points}ポイント (95 %、シードのみ: {low}～{high})。",
+    "chain_compare_dmcp_better": "DMCPが{points}ポイント上回ります (95 %、シードのみ: {low}～{high})。",
+    "chain_compare_uniform_better": "一様が{points}ポイント上回ります (95 %、シードのみ: {low}～{high})。",
     "chain_compare_one_seed": "差{points}ポイント、シードは1つ: 区間がなく、判定できません。",
     "chain_compare_untrained": "再学習なし: 共有の重みだけを比べました。",
     "chain_compare_context": "共有の重み、画像{images}枚: 最大{largest}、最小{smallest} %",
@@ -1146,6 +1146,7 @@ TABLE: dict[str, str] = {
     "chain_published_autoslim": "AutoSlim",
     "chain_published_mixed": "ImageNet。灰色: 行の値と4 %を超えて異なるMACs。学習方法が異なるため、行の中の差は手法だ"
     "けの差ではありません。",
+    "chain_published_caveat_distilled": "公開版: ソフトな目標 (インプレース蒸留) で300エポック学習",
     "chain_published_caveat_plain_bn": "通常のバッチ正規化で再学習。論文は同期版を使用",
     "chain_published_caveat_second_hand": "論文の値の孫引き",
     "chain_published_caveat_shared_weights": "全ての幅で共有する重み (S-Net、US-Net)、再学習なし",
@@ -1194,10 +1195,10 @@ TABLE: dict[str, str] = {
     "instance_effects_head_accuracy_agreement": "一致率 (%)",
     "instance_effects_head_rank": "ρ",
     "instance_effects_head_agree": "類似",
-    "instance_effects_is_tie": "ManiDPに対し、{name}: 精度{points}ポイント (95 %区間{low}～{high}) "
-    "で引き分け、MACsは{share}ポイント。",
-    "instance_effects_is_tie_agreement": "ManiDPに対し、{name}: 一致率{points}ポイント (95 "
-    "%区間{low}～{high}) で引き分け、MACsは{share}ポイント。",
+    "instance_effects_is_open": "ManiDPに対し、{name}: 精度{points}ポイント (95 %区間{low}～{high}) "
+    "で区別できず、MACsは{share}ポイント。",
+    "instance_effects_is_open_agreement": "ManiDPに対し、{name}: 一致率{points}ポイント (95 "
+    "%区間{low}～{high}) で区別できず、MACsは{share}ポイント。",
     "instance_effects_is_different": "ManiDPに対し、{name}: 精度{points}ポイント (95 %区間{low}～{high}) "
     "で偶然を超え、MACsは{share}ポイント。",
     "instance_effects_is_different_agreement": "ManiDPに対し、{name}: 一致率{points}ポイント (95 "
@@ -1231,6 +1232,7 @@ TABLE: dict[str, str] = {
     "instance_published_axis": "誤りの増加",
     "instance_published_macs": "MACs",
     "instance_published_fpgm": "FPGM (静的)",
+    "instance_published_hinge": "Hinge (静的)",
     "instance_published_hrank": "HRank (静的)",
     "instance_published_cgnet": "CGNet",
     "instance_published_fbs": "FBS",
@@ -1269,6 +1271,7 @@ TABLE: dict[str, str] = {
     "instance_published_caveat_unit": "単位の記載なし",
     "instance_published_mixed": "MACsの節約は理論値です。学習方法は手法ごとに異なります。",
     "instance_published_missing": "読めなかったため、載せていないもの: {tables}。",
+    "instance_published_missing_rows": "これらの表のほかの行。ManiDPを上回るものもあります (docs/manidp.mdに名前)",
     "instance_published_missing_mobilenet": "ManiDPのMobileNetV2の結果",
     "instance_published_missing_speed": "実測の速度",
     "instance_published_missing_ablation": "項を1つずつ除いた表",

@@ -1124,9 +1124,9 @@ TABLE = {
     "chain_compare_smallest": "최소",
     "chain_compare_difference": "차이",
     "chain_compare_hover": "{name}, 시드 {seed}: 정확도 {accuracy} %",
-    "chain_compare_tie": "무승부: 차이 {points}포인트, 95 % 구간 {low}~{high}에 0이 들어 있습니다.",
-    "chain_compare_dmcp_better": "DMCP가 {points}포인트 낫습니다 (95 %: {low}~{high}).",
-    "chain_compare_uniform_better": "균일이 {points}포인트 낫습니다 (95 %: {low}~{high}).",
+    "chain_compare_open": "구별되지 않음: 차이 {points}포인트 (95 %, 시드만: {low}~{high}).",
+    "chain_compare_dmcp_better": "DMCP가 {points}포인트 낫습니다 (95 %, 시드만: {low}~{high}).",
+    "chain_compare_uniform_better": "균일이 {points}포인트 낫습니다 (95 %, 시드만: {low}~{high}).",
     "chain_compare_one_seed": "차이 {points}포인트, 시드 하나: 구간이 없어 판정할 수 없습니다.",
     "chain_compare_untrained": "재학습하지 않음: 공유 가중치만 비교했습니다.",
     "chain_compare_context": "공유 가중치, 이미지 {images}장: 최대 {largest}, 최소 {smallest} %",
@@ -1153,6 +1153,7 @@ TABLE = {
     "chain_published_autoslim": "AutoSlim",
     "chain_published_mixed": "ImageNet. 회색: 행의 값과 4 % 넘게 다른 MACs. 학습 방법이 서로 달라서, 한 행 안의 "
     "차이가 방법만의 차이는 아닙니다.",
+    "chain_published_caveat_distilled": "공개본: 소프트 목표(제자리 증류)로 300에폭 학습",
     "chain_published_caveat_plain_bn": "일반 배치 정규화로 재학습. 논문은 동기화된 것을 사용",
     "chain_published_caveat_second_hand": "논문의 값, 재인용",
     "chain_published_caveat_shared_weights": "모든 너비가 공유하는 가중치 (S-Net, US-Net), 재학습 없음",
@@ -1201,10 +1202,10 @@ TABLE = {
     "instance_effects_head_accuracy_agreement": "일치율 (%)",
     "instance_effects_head_rank": "ρ",
     "instance_effects_head_agree": "유사",
-    "instance_effects_is_tie": "ManiDP 대비 {name}: 정확도 {points}포인트 (95 % 구간 {low}~{high}), 무승부. "
+    "instance_effects_is_open": "ManiDP 대비 {name}: 정확도 {points}포인트 (95 % 구간 {low}~{high}), 구별되지 않음. "
     "MACs {share}포인트.",
-    "instance_effects_is_tie_agreement": "ManiDP 대비 {name}: 일치율 {points}포인트 (95 % 구간 "
-    "{low}~{high}), 무승부. MACs {share}포인트.",
+    "instance_effects_is_open_agreement": "ManiDP 대비 {name}: 일치율 {points}포인트 (95 % 구간 "
+    "{low}~{high}), 구별되지 않음. MACs {share}포인트.",
     "instance_effects_is_different": "ManiDP 대비 {name}: 정확도 {points}포인트 (95 % 구간 {low}~{high}), "
     "우연 이상. MACs {share}포인트.",
     "instance_effects_is_different_agreement": "ManiDP 대비 {name}: 일치율 {points}포인트 (95 % 구간 "
@@ -1236,6 +1237,7 @@ TABLE = {
     "instance_published_axis": "오류 증가",
     "instance_published_macs": "MACs",
     "instance_published_fpgm": "FPGM (정적)",
+    "instance_published_hinge": "Hinge (정적)",
     "instance_published_hrank": "HRank (정적)",
     "instance_published_cgnet": "CGNet",
     "instance_published_fbs": "FBS",
@@ -1274,6 +1276,7 @@ TABLE = {
     "instance_published_caveat_unit": "단위 표시 없음",
     "instance_published_mixed": "MACs 절약은 이론값입니다. 학습 방법은 방법마다 다릅니다.",
     "instance_published_missing": "읽을 수 없어 싣지 않은 것: {tables}.",
+    "instance_published_missing_rows": "이 표들의 다른 행, 일부는 ManiDP보다 나음 (docs/manidp.md에 이름)",
     "instance_published_missing_mobilenet": "ManiDP의 MobileNetV2 결과",
     "instance_published_missing_speed": "측정된 속도",
     "instance_published_missing_ablation": "항을 하나씩 뺀 표",

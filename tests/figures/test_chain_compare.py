@@ -96,11 +96,19 @@ def test_numbers_stand_beside():
         (
             (0.84, 0.85, 0.86),
             (0.83, 0.85, 0.87),
-            "A tie: 0.0 points, and the 95 % interval, −2.5 to +2.5, holds 0.",
+            "Not told apart: 0.0 points (95 %, seeds only: −2.5 to +2.5).",
         ),
         # differences 2, 2.2, 1.8 points: 2 +- 4.303 x 0.2 / sqrt(3) = 0.497
-        ((0.82, 0.822, 0.818), (0.8, 0.8, 0.8), "DMCP is better by 2.0 points (95 %: +1.5 to +2.5)."),
-        ((0.8, 0.8, 0.8), (0.82, 0.822, 0.818), "Uniform is better by 2.0 points (95 %: +1.5 to +2.5)."),
+        (
+            (0.82, 0.822, 0.818),
+            (0.8, 0.8, 0.8),
+            "DMCP is better by 2.0 points (95 %, seeds only: +1.5 to +2.5).",
+        ),
+        (
+            (0.8, 0.8, 0.8),
+            (0.82, 0.822, 0.818),
+            "Uniform is better by 2.0 points (95 %, seeds only: +1.5 to +2.5).",
+        ),
         ((0.81,), (0.8,), "Difference +1.0 points, one seed: no interval, no verdict."),
         ((), (), "Not retrained: only shared weights were compared."),
     ],
@@ -149,7 +157,7 @@ def test_everything_is_told():
     assert sentences[0] == "resnet20, structures of 40 % of MACs; accuracy over 5,000 images."
     assert sentences[2] == "DMCP: 40 % of MACs, accuracy 82.8 % with the supernet's weights."
     assert sentences[3] == "DMCP, accuracy after retraining, seed by seed, in percent: 84.0, 85.0, 86.0."
-    assert sentences[-1].startswith("A tie")
+    assert sentences[-1].startswith("Not told apart")
     assert "agreement" in describe((comparison(),), STRINGS.agreeing())[2]
 
 

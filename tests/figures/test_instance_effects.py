@@ -79,7 +79,7 @@ def test_the_paired_interval_is_that_of_discordant_images():
     # b = 10.5, c = 4.5, n = 102: (b - c) / n and 1.96 sqrt(b + c - (b - c)^2 / n) / n
     half = 1.959964 * (15 - 36 / 102) ** 0.5 / 102
     assert (found.low, found.high) == pytest.approx((6 / 102 - half, 6 / 102 + half))
-    assert found.verdict == "tie"
+    assert found.verdict == "open"
     assert paired_accuracy(one, np.zeros(100, bool)).verdict == "better"
 
 
@@ -106,7 +106,7 @@ def test_a_verdict_compares_with_the_whole_run_over_the_same_images():
     said = verdict(recorded(), "strong_similarity", STRINGS)
     assert said.startswith("Against ManiDP, strong similarity: −5.0 points of accuracy (95 %: −6.")
     assert "beyond chance, at 0.0 points of MACs" in said
-    assert "a tie" in verdict(recorded(), "uniform", STRINGS)
+    assert "not told apart" in verdict(recorded(), "uniform", STRINGS)
     assert verdict(recorded(), "whole", STRINGS) == ""
     assert verdict(recorded(effect("uniform"), effect("fbs")), "uniform", STRINGS) == ""
 

@@ -180,7 +180,7 @@ def test_the_table_by_hand(script: ModuleType) -> None:
     assert said[2].split() == ["dmcp", "40.0%", "70.00%", "81.00%", "80.00", "82.00", "+-", "1.41"]
     assert said[4].split() == ["largest", "100.0%", "90.00%"]
     # differences of 1 and 2 points: mean 1.5, standard error 0.5, t of one degree of freedom 12.706
-    assert said[5] == "dmcp - uniform: +1.50 (-4.85 to +7.85) points, seeds 2: tie"
+    assert said[5] == "dmcp - uniform: +1.50 (-4.85 to +7.85) points, seeds 2: open"
     assert said[6].split() == ["dmcp", "conv1:7", "conv2:22"]
 
 
