@@ -2,8 +2,8 @@
 
     python benchmarks/criteria_at_half.py [network] [keep]
 
-Explore images, seed 0, global ranking. Below them *random at these widths*: SEEDS draws of channels at the widths of some
-rankings, mean and range with re-estimated BN. The best of these rows is chosen on the images that it is told for.
+Explore images, seed 0, global ranking. Below them *random at these widths*: SEEDS draws of channels at the widths of
+some rankings, mean and range with re-estimated BN. The best of these rows is chosen on the images that it is told for.
 """
 
 import sys
