@@ -8,19 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from explorer.errors import BadInput, ExplorerError
+from explorer.graph.inputs import Batch, tensors_of
 
 
 @contextmanager
-def taking(name: str, inputs: Tensor, hint: str, what: str = "inputs") -> Iterator[None]:
+def taking(name: str, inputs: Batch, hint: str, what: str = "inputs") -> Iterator[None]:
     """Around a forward of the network `name`: what it raises becomes BadInput that ends with the hint."""
     try:
         yield
     except ExplorerError:
         raise
     except Exception as error:  # a user's forward may raise anything
+        shapes = ", ".join(f"{tuple(each.shape)} ({each.dtype})" for each in tensors_of(inputs))
         raise BadInput(
-            f"{name} cannot take {what} of shape {tuple(inputs.shape)} ({inputs.dtype}): "
-            f"{type(error).__name__}: {error}. {hint}"
+            f"{name} cannot take {what} of shape {shapes}: {type(error).__name__}: {error}. {hint}"
         ) from error
 
 

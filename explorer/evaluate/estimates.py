@@ -17,6 +17,7 @@ from explorer.data.batches import fitting, split_evenly
 from explorer.data.fitting import first_not_finite, require_labels, require_logits, taking
 from explorer.data.images import Split
 from explorer.errors import BadInput, Interrupted
+from explorer.graph.inputs import Batch, call_model
 from explorer.values import Bools, Classes, Counts, Estimate, read_only
 from explorer.zoo.network import Network
 
@@ -58,12 +59,12 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def forward(model: nn.Module, inputs: Tensor) -> Tensor:
+def forward(model: nn.Module, inputs: Batch) -> Tensor:
     """Logits (N, classes) of inputs (N, ...); raises BadInput where the network cannot take or give that."""
     name = type(model).__name__
     hint = "Check that the images have the size and channels that the network was made for."
     with taking(name, inputs, hint):
-        answer = model(inputs)
+        answer = call_model(model, inputs)
     return require_logits(name, answer, len(inputs))
 
 

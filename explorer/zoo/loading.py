@@ -27,7 +27,7 @@ from explorer.data.bundled import CLASSES, SIDE
 from explorer.data.fitting import require_finite, require_labels, require_logits, taking
 from explorer.data.folders import image_folder, require_all_classes
 from explorer.errors import BadInput, ExplorerError, UnknownName
-from explorer.graph.inputs import require_dense
+from explorer.graph.inputs import Batch, Example, as_inputs, call_model, cast, mapped, tensors_of
 from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archive import load_archive
 from explorer.zoo.built import Built, sample_input
@@ -54,7 +54,7 @@ ENDINGS = (
 def load(
     source: str | Path | nn.Module,
     data: DataSource | None = None,
-    example: Tensor | None = None,
+    example: Example | None = None,
     normalize: Callable[[Tensor], Tensor] | None = None,
     weights: str | Path | None = "default",
     constructor: object = None,
@@ -64,7 +64,8 @@ def load(
 
     `data` are images to judge it on: a Data, or anything else that becomes explore images. `normalize` maps
     those images in [0, 1] to inputs; without it float images are taken as inputs already, and a network by name
-    normalises uint8 images as its own. `example` is an input, float (1, C, H, W); without it the first explore
+    normalises uint8 images as its own. `example` is an input, float (1, C, H, W), or
+    a tuple, list or dict of several; without it the first explore
     image is, and where a network by name has no images, a random input of its size.
 
     `weights`: "default" (those that ship with the explorer; torchvision's best, from its cache or downloaded;
@@ -204,7 +205,7 @@ def _bundled(name: str, weights: str | Path | None) -> Built:
     return _with_weights(built, weights)
 
 
-def _constructor(built: Built, given: object, sample: Tensor, answer: Any) -> tuple[Constructor | None, str]:
+def _constructor(built: Built, given: object, sample: Batch, answer: Any) -> tuple[Constructor | None, str]:
     """How exported files make the network, or None and why not."""
     if given is not None:
         made = as_constructor(given)
@@ -226,7 +227,7 @@ def _as_data(
     data: DataSource | None,
     normalize: Callable[[Tensor], Tensor] | None,
     built: Built,
-    example: Tensor | None,
+    example: Batch | None,
 ) -> Data | None:
     if data is None:
         bundled = built.source is not None and built.normalize is not None
@@ -255,9 +256,9 @@ def _normalised(images: Images, own: Callable[[Tensor], Tensor]) -> Images:
     return replace(images, normalize=own) if images.pixels.dtype == torch.uint8 else images
 
 
-def _crop(example: Tensor) -> Crop | None:
+def _crop(example: Batch) -> Crop | None:
     """What makes pictures of the example's size."""
-    if example.dim() != 4:
+    if len(example.shape) != 4:
         return None
     channels, height, width = example.shape[1:]
     return Crop((height, width), None, 1 if channels == 1 else 3 if channels == 3 else None)
@@ -279,17 +280,17 @@ def _fitting(name: str, data: Data, answer: Any, from_folder: bool) -> Data:
     return replace(data, classes=("0", "1")) if answer.shape[1] == 1 and len(data.classes) < 2 else data
 
 
-def _example(built: Built, data: Data | None, example: Tensor | None) -> tuple[Tensor, Any]:
+def _example(built: Built, data: Data | None, example: Batch | None) -> tuple[Batch, Any]:
     """The given example, or the first explore image, and the answer to it; both are tried if shapes differ."""
     name, model = built.name, built.model
     first = None if data is None else as_images(data, "explore").inputs(slice(0, 1))
     if example is not None:
         answer = _answer(model, name, example, "an example")
-        if first is not None and first.shape != example.shape:
+        if first is not None and _shapes(first) != _shapes(example):
             _answer(model, name, first, "images")
-        return example, answer
+        return cast(model, example), answer
     if first is not None:
-        return first, _answer(model, name, first, "images")
+        return cast(model, first), _answer(model, name, first, "images")
     if built.shape is not None:
         sample = sample_input(built.shape)
         return sample, _answer(model, name, sample, "an input")
@@ -299,25 +300,31 @@ def _example(built: Built, data: Data | None, example: Tensor | None) -> tuple[T
     )
 
 
-def _checked_example(example: object) -> Tensor:
+def _checked_example(example: object) -> Batch:
     """A private copy on the CPU."""
-    if not isinstance(example, Tensor) or not example.is_floating_point():
-        found = example.dtype if isinstance(example, Tensor) else type(example).__name__
-        raise BadInput(f"The example is {found}; expected a float tensor, a batch of one normalised input.")
-    require_dense("The example", example)
-    if example.dim() < 2 or len(example) != 1:
-        raise BadInput(
-            f"The example has shape {tuple(example.shape)}; expected a batch of one, such as (1, 3, 32, 32). "
-            "Take example[:1], or example.unsqueeze(0) of a single input."
-        )
-    if not torch.isfinite(example.float()).all():  # 8-bit floats have no test of their own
-        raise BadInput("The example holds NaN or infinite numbers.")
-    return example.detach().cpu().clone()
+    inputs = as_inputs(example)
+    for each in tensors_of(inputs):
+        if not each.is_floating_point():
+            raise BadInput(
+                f"The example is {each.dtype}; expected a float tensor, a batch of one normalised input."
+            )
+        if len(each) != 1:
+            raise BadInput(
+                f"The example has shape {tuple(each.shape)}; expected a batch of one, such as (1, 3, 32, 32). "
+                "Take example[:1], or example.unsqueeze(0) of a single input."
+            )
+        if not torch.isfinite(each.float()).all():  # 8-bit floats have no test of their own
+            raise BadInput("The example holds NaN or infinite numbers.")
+    return mapped(inputs, lambda each: each.detach().cpu().clone())
 
 
-def _answer(model: nn.Module, name: str, inputs: Tensor, what: str) -> Any:
+def _shapes(inputs: Batch) -> list[torch.Size]:
+    return [each.shape for each in tensors_of(inputs)]
+
+
+def _answer(model: nn.Module, name: str, inputs: Batch, what: str) -> Any:
     """What the network answers; raises BadInput where it does not take the inputs."""
     hint = "Pass inputs of the shape and dtype that its forward expects."
     # Not inference_mode: a module that keeps a tensor of its forward could then not be trained.
     with taking(name, inputs, hint, what), torch.no_grad(), same_random_numbers():
-        return model(inputs)
+        return call_model(model, inputs)
