@@ -203,7 +203,7 @@ def gate_gradients(
         gradients = torch.autograd.grad(loss, wanted, materialize_grads=True) if wanted else ()
     totals = {group.id: torch.zeros(len(inputs), group.size) for group in graph.prunable}
     for call, gradient in zip(gates, gradients, strict=True):
-        flat = per_channel(gradient, channel_axis(graph, call))[:, :, 0]
+        flat = per_channel(gradient, channel_axis(graph, call))[:, :, 0].float()
         for group, rows, units in units_read(graph, call):
             totals[group].index_add_(1, units, flat[:, rows])
     return totals

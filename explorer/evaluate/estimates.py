@@ -16,6 +16,7 @@ from explorer.data import DataSource, Images, as_images, identity
 from explorer.data.batches import fitting, split_evenly
 from explorer.data.fitting import first_not_finite, require_labels, require_logits, taking
 from explorer.data.images import Split
+from explorer.data.picking import Pick
 from explorer.errors import BadInput, Interrupted
 from explorer.graph.inputs import Batch, call_model
 from explorer.values import Bools, Classes, Counts, Estimate, read_only
@@ -183,11 +184,13 @@ def evaluate(
     data: DataSource | None = None,
     split: Split = "explore",
     dense: nn.Module | Network | None = None,
+    pick: Pick | None = None,
 ) -> Estimate:
     """Accuracy of a network on all images of a split ("train", "explore" or "final") of the data.
 
     `data` is anything that holds images (Data, Images, tensors, a Dataset or DataLoader, a folder); by default
-    the loaded network's own. Without labels, agreement with the network `dense` is counted instead, and the
+    the loaded network's own; `pick` says what of an item is image and what target. Without labels,
+    agreement with the network `dense` is counted instead, and the
     divergence from its probabilities; with labels `dense` does not matter. The estimate's `state_key` is the
     content key of the weights as they are (a loaded network's `weights_key`), equal for equal weights however
     they came about; a live estimate's is that of a `State` (weights, plan and recovery) and never equals it.
@@ -200,7 +203,7 @@ def evaluate(
         data = model.data
     if data is None:
         raise BadInput("No images to evaluate on: pass data, for example a pair of tensors (inputs, labels).")
-    images = as_images(data, split)
+    images = as_images(data, split, pick)
     judge = Judge(images, None if dense is None else as_module(dense))
     estimate = Estimate(weights_key(model), 0, 0, len(images))
     try:

@@ -26,6 +26,7 @@ from explorer.data import (
 from explorer.data.bundled import CLASSES, SIDE
 from explorer.data.fitting import require_finite, require_labels, require_logits, taking
 from explorer.data.folders import image_folder, require_all_classes
+from explorer.data.picking import Pick
 from explorer.errors import BadInput, ExplorerError, UnknownName
 from explorer.graph.inputs import Batch, Example, as_inputs, call_model, cast, mapped, tensors_of
 from explorer.graph.randomness import same_random_numbers
@@ -58,11 +59,14 @@ def load(
     normalize: Callable[[Tensor], Tensor] | None = None,
     weights: str | Path | None = "default",
     constructor: object = None,
+    pick: Pick | None = None,
 ) -> Network:
     """A network to explore: a bundled name, one of torchvision's classifiers, an nn.Module, or the path of a
     torch.export archive (.pt2).
 
-    `data` are images to judge it on: a Data, or anything else that becomes explore images. `normalize` maps
+    `data` are images to judge it on: a Data, or anything else that becomes explore images. `pick` says what of an item
+    is image and what target, such as (0, 1), ("image", "mask"), ((0, 1), 2) for two inputs, or a function.
+    `normalize` maps
     those images in [0, 1] to inputs; without it float images are taken as inputs already, and a network by name
     normalises uint8 images as its own. `example` is an input, float (1, C, H, W), or
     a tuple, list or dict of several; without it the first explore
@@ -83,7 +87,7 @@ def load(
     built = _built(source, weights)
     require_finite(built.name, built.model)
     given = None if example is None else _checked_example(example)
-    values = _as_data(data, normalize, built, given)
+    values = _as_data(data, normalize, built, given, pick)
     sample, answer = _example(built, values, given)
     if values is not None and data is not None:  # bundled images fit, and are read only when they are needed
         values = _fitting(built.name, values, answer, isinstance(data, str | Path))
@@ -228,13 +232,14 @@ def _as_data(
     normalize: Callable[[Tensor], Tensor] | None,
     built: Built,
     example: Batch | None,
+    pick: Pick | None,
 ) -> Data | None:
     if data is None:
         bundled = built.source is not None and built.normalize is not None
         return fashion_mnist(normalize or built.normalize or identity) if bundled else None
     own_size = built.crop is not None and (example is None or example.shape[2:] == built.crop.size)
     crop = built.crop if own_size or example is None else _crop(example)
-    values = as_data(data, normalize, size=crop)
+    values = as_data(data, normalize, size=crop, pick=pick)
     if isinstance(data, str | Path) and set(values.classes) < set(built.classes):
         values = image_folder(data, crop, normalize, classes=built.classes)
     if not values.classes:  # without labels, answers have names all the same
@@ -318,13 +323,25 @@ def _checked_example(example: object) -> Batch:
     return mapped(inputs, lambda each: each.detach().cpu().clone())
 
 
+def _way_out(model: nn.Module, inputs: Batch) -> str:
+    """What makes pictures of other channels, or with channels last, fit the first convolution; "" if they may."""
+    wanted = next((each.in_channels for each in model.modules() if isinstance(each, nn.Conv2d)), 0)
+    if len(inputs.shape) != 4 or inputs.shape[1] == wanted:
+        return ""
+    if inputs.shape[3] == wanted:
+        return "Channels come first: pass images.permute(0, 3, 1, 2)."
+    if (inputs.shape[1], wanted) == (1, 3):
+        return "Grey pictures become coloured ones by images.repeat(1, 3, 1, 1)."
+    return "Coloured pictures become grey by images.mean(1, keepdim=True)." if wanted == 1 else ""
+
+
 def _shapes(inputs: Batch) -> list[torch.Size]:
     return [each.shape for each in tensors_of(inputs)]
 
 
 def _answer(model: nn.Module, name: str, inputs: Batch, what: str) -> Any:
     """What the network answers; raises BadInput where it does not take the inputs."""
-    hint = "Pass inputs of the shape and dtype that its forward expects."
+    hint = _way_out(model, inputs) or "Pass inputs of the shape and dtype that its forward expects."
     # Not inference_mode: a module that keeps a tensor of its forward could then not be trained.
     with taking(name, inputs, hint, what), torch.no_grad(), same_random_numbers():
         return call_model(model, inputs)
