@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from explorer.data import DataSource
+    from explorer.data.picking import Pick
+    from explorer.graph.inputs import Example
     from explorer.panels.bars import Bars
     from explorer.panels.header import Actions, Heading
     from explorer.panels.views import Views
@@ -63,14 +65,14 @@ def _basis(network: Network) -> tuple[str, str]:
     return network.weights_key, "" if train is None else train.key
 
 
-ARGUMENTS = "source, data, example, scale, language, weights, normalize and constructor"
+ARGUMENTS = "source, data, example, scale, language, weights, normalize, constructor and pick"
 
 
 class Explorer(VBox):
     """Prune a network by hand and see what it costs.
 
-    `source`, `data`, `example`, `weights`, `normalize` and `constructor`: the network and the images that it is
-    judged on, as `explorer.load` takes them; `scale`: 1.25 for a lecture (1,060 px wide); `language`: of the
+    `source`, `data`, `example`, `weights`, `normalize`, `constructor` and `pick`: the network and the images that
+    it is judged on, as `explorer.load` takes them; `scale`: 1.25 for a lecture (1,060 px wide); `language`: of the
     texts, such as "en". Raises ExplorerError for what `explorer.load` refuses, and for unknown keywords.
     """
 
@@ -80,12 +82,13 @@ class Explorer(VBox):
         self,
         source: str | Path | nn.Module,
         data: DataSource | str | Path | None = None,
-        example: Tensor | None = None,
+        example: Example | None = None,
         scale: float = 1.0,
         language: str = "en",
         weights: str | Path | None = "default",
         normalize: Callable[[Tensor], Tensor] | None = None,
         constructor: str | Callable[..., nn.Module] | None = None,
+        pick: Pick | None = None,
         **unknown: object,
     ) -> None:
         if unknown:
@@ -95,7 +98,7 @@ class Explorer(VBox):
             raise BadInput(f"scale is {scale!r}; expected 0.5 to 3, such as 1.25 for a lecture.")
         self._strings, self._scale = Strings(language), scale
         self._carried: dict[tuple[str, str], Carried] = {}  # by the network's weights and training images
-        choice = Choice(source, data, example, weights, normalize, constructor)
+        choice = Choice(source, data, example, weights, normalize, constructor, pick=pick)
         with Frame(self._strings, choice.title, scale) as frame:
             frame.stage("frame_torch")
             with held_interrupts():
@@ -123,10 +126,11 @@ class Explorer(VBox):
         self,
         source: str | Path | nn.Module,
         data: DataSource | str | Path | None = None,
-        example: Tensor | None = None,
+        example: Example | None = None,
         weights: str | Path | None = "default",
         normalize: Callable[[Tensor], Tensor] | None = None,
         constructor: str | Callable[..., nn.Module] | None = None,
+        pick: Pick | None = None,
     ) -> None:
         """Explore another network in this one's place; `undo` brings this one back as it is now.
 
@@ -134,7 +138,7 @@ class Explorer(VBox):
         """
         if self.comm is None:
             raise ExplorerError("This explorer is closed: make a new one.")
-        self._changes.make(Choice(source, data, example, weights, normalize, constructor))
+        self._changes.make(Choice(source, data, example, weights, normalize, constructor, pick=pick))
 
     def open_supernet(self) -> None:
         """Explore the supernet of the search that has ended, else of the recorded run, in the network's place.

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from explorer.data import DataSource
+    from explorer.data.picking import Pick
+    from explorer.graph.inputs import Example
     from explorer.session.history import History
     from explorer.zoo import Network
 
@@ -57,10 +59,11 @@ class Choice:
 
     source: str | Path | nn.Module | Upload
     data: DataSource | str | Path | None = None
-    example: Tensor | None = None
+    example: Example | None = None
     weights: str | Path | Upload | None = "default"
     normalize: Callable[[Tensor], Tensor] | None = None
     constructor: str | Callable[..., nn.Module] | None = None
+    pick: Pick | None = None
     images: bool = True
     ready: Network | None = None
     criterion: str = ""
