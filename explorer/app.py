@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from explorer.data import DataSource
+    from explorer.data.picking import Pick
     from explorer.data.tasks import Task
+    from explorer.graph.inputs import Example
     from explorer.panels.bars import Bars
     from explorer.panels.header import Actions, Heading
     from explorer.panels.views import Views
@@ -64,14 +66,16 @@ def _basis(network: Network) -> tuple[str, str]:
     return network.weights_key, "" if train is None else train.key
 
 
-ARGUMENTS = "source, data, example, scale, language, weights, normalize, constructor, task, loss and score"
+ARGUMENTS = (
+    "source, data, example, scale, language, weights, normalize, constructor, task, loss, score and pick"
+)
 
 
 class Explorer(VBox):
     """Prune a network by hand and see what it costs.
 
-    `source`, `data`, `example`, `weights`, `normalize`, `constructor`, `task`, `loss` and `score`: the network, the
-    images that it is judged on and how, as `explorer.load` takes them; `scale`: 1.25 for a lecture (1,060 px wide);
+    `source`, `data`, `example`, `weights`, `normalize`, `constructor`, `task`, `loss`, `score` and `pick`: the network,
+    the images that it is judged on and how, as `explorer.load` takes them; `scale`: 1.25 for a lecture (1,060 px wide);
     `language`: of the texts, such as "en". Raises ExplorerError for what `explorer.load` refuses, and for unknown
     keywords.
     """
@@ -82,7 +86,7 @@ class Explorer(VBox):
         self,
         source: str | Path | nn.Module,
         data: DataSource | str | Path | None = None,
-        example: Tensor | None = None,
+        example: Example | None = None,
         scale: float = 1.0,
         language: str = "en",
         weights: str | Path | None = "default",
@@ -91,6 +95,7 @@ class Explorer(VBox):
         task: str | Task | None = None,
         loss: Callable[..., Tensor] | None = None,
         score: Callable[..., Tensor] | None = None,
+        pick: Pick | None = None,
         **unknown: object,
     ) -> None:
         if unknown:
@@ -100,7 +105,7 @@ class Explorer(VBox):
             raise BadInput(f"scale is {scale!r}; expected 0.5 to 3, such as 1.25 for a lecture.")
         self._strings, self._scale = Strings(language), scale
         self._carried: dict[tuple[str, str], Carried] = {}  # by the network's weights and training images
-        choice = Choice(source, data, example, weights, normalize, constructor, task, loss, score)
+        choice = Choice(source, data, example, weights, normalize, constructor, task, loss, score, pick)
         with Frame(self._strings, choice.title, scale) as frame:
             frame.stage("frame_torch")
             with held_interrupts():
@@ -128,13 +133,14 @@ class Explorer(VBox):
         self,
         source: str | Path | nn.Module,
         data: DataSource | str | Path | None = None,
-        example: Tensor | None = None,
+        example: Example | None = None,
         weights: str | Path | None = "default",
         normalize: Callable[[Tensor], Tensor] | None = None,
         constructor: str | Callable[..., nn.Module] | None = None,
         task: str | Task | None = None,
         loss: Callable[..., Tensor] | None = None,
         score: Callable[..., Tensor] | None = None,
+        pick: Pick | None = None,
     ) -> None:
         """Explore another network in this one's place; `undo` brings this one back as it is now.
 
@@ -142,7 +148,9 @@ class Explorer(VBox):
         """
         if self.comm is None:
             raise ExplorerError("This explorer is closed: make a new one.")
-        self._changes.make(Choice(source, data, example, weights, normalize, constructor, task, loss, score))
+        self._changes.make(
+            Choice(source, data, example, weights, normalize, constructor, task, loss, score, pick)
+        )
 
     def open_supernet(self) -> None:
         """Explore the supernet of the search that has ended, else of the recorded run, in the network's place.

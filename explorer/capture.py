@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from explorer.data.fitting import taking
 from explorer.data.tasks import Own, Regression, Task, guess
 from explorer.errors import ExplorerError
+from explorer.graph.inputs import Batch, call_model
 from explorer.values import ChannelGraph
 
 _CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
@@ -108,7 +109,7 @@ def _unnoted(_layer: int, _of_it: Any) -> None:
 def run(
     model: nn.Module,
     graph: ChannelGraph,
-    inputs: Tensor,
+    inputs: Batch,
     observe: Callable[[int, Tensor], Tensor],
     answered: Callable[[int, Tensor], object] = _unnoted,
     called: Callable[[int, Mapping[str, Any]], object] = _unnoted,
@@ -122,7 +123,7 @@ def run(
     """
     hint = f"The graph was traced for images of shape {graph.input_shape}."
     with taking(type(model).__name__, inputs, hint), _Watch(model, graph, observe, answered, called):
-        return model(inputs)
+        return call_model(model, inputs)
 
 
 def channel_axis(graph: ChannelGraph, layer: int) -> int:
@@ -135,7 +136,7 @@ def per_channel(x: Tensor, axis: int) -> Tensor:
     return x.movedim(axis, 1).flatten(2) if x.dim() > 2 else x.unsqueeze(-1)
 
 
-def require_images_first(graph: ChannelGraph, layer: int, x: Tensor, inputs: Tensor) -> Tensor:
+def require_images_first(graph: ChannelGraph, layer: int, x: Tensor, inputs: Batch) -> Tensor:
     """What a layer is given or returns, `x`, where its dimension 0 is the images of `inputs`.
 
     Raises ExplorerError where it is windows of images, or a sequence.
@@ -170,7 +171,7 @@ def read_layers(graph: ChannelGraph) -> list[int]:
 
 
 def gate_gradients(
-    model: nn.Module, graph: ChannelGraph, inputs: Tensor, targets: Tensor | None, task: Task | None = None
+    model: nn.Module, graph: ChannelGraph, inputs: Batch, targets: Tensor | None, task: Task | None = None
 ) -> dict[str, Tensor]:
     """Derivative of every image's loss by a gate on each unit, where its readers read it.
 
@@ -192,7 +193,7 @@ def gate_gradients(
         axis = channel_axis(graph, call)
         shape = [1] * x.dim()
         shape[0], shape[axis] = x.shape[0], x.shape[axis]
-        gates[call] = torch.ones(shape, requires_grad=True)
+        gates[call] = torch.ones(shape, dtype=x.dtype, requires_grad=True)
         return x * gates[call]
 
     with torch.enable_grad():
@@ -203,7 +204,7 @@ def gate_gradients(
         gradients = torch.autograd.grad(loss, wanted, materialize_grads=True) if wanted else ()
     totals = {group.id: torch.zeros(len(inputs), group.size) for group in graph.prunable}
     for call, gradient in zip(gates, gradients, strict=True):
-        flat = per_channel(gradient, channel_axis(graph, call))[:, :, 0]
+        flat = per_channel(gradient, channel_axis(graph, call))[:, :, 0].float()
         for group, rows, units in units_read(graph, call):
             totals[group].index_add_(1, units, flat[:, rows])
     return totals
@@ -234,7 +235,7 @@ def units_read(graph: ChannelGraph, layer: int) -> list[tuple[str, Tensor, Tenso
 
 
 def input_statistic(
-    model: nn.Module, graph: ChannelGraph, batches: Iterator[Tensor], statistic: Callable[[Tensor], Tensor]
+    model: nn.Module, graph: ChannelGraph, batches: Iterator[Batch], statistic: Callable[[Tensor], Tensor]
 ) -> dict[str, Tensor]:
     """Mean over images, positions and readers of an elementwise statistic of what readers are given.
 

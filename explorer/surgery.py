@@ -22,7 +22,16 @@ from explorer.emptied import replace_emptied
 from explorer.errors import BadInput, ExplorerError, NotReachable
 from explorer.graph.checks import check_model, check_plan
 from explorer.graph.copies import deep_copy
-from explorer.graph.inputs import Example, inputs_of
+from explorer.graph.inputs import (
+    Batch,
+    Example,
+    as_inputs,
+    call_model,
+    inputs_of,
+    mapped,
+    tensors_of,
+    with_form,
+)
 from explorer.values import ChannelGraph, Plan, Proof
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -128,10 +137,10 @@ def _check_runs(shrunk: nn.Module, graph: ChannelGraph, emptied: list[str]) -> N
         module._forward_hooks.clear()  # a user's hooks must not see the zeros
         module._forward_pre_hooks.clear()
     dtype = next(parameter.dtype for parameter in twin.parameters() if parameter.is_floating_point())
+    zeros = tuple(torch.zeros((2, *shape), dtype=dtype) for shape in (graph.input_shape, *graph.more_inputs))
     try:
-        shapes = (graph.input_shape, *graph.more_inputs)
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-            twin(*(torch.zeros((2, *shape), dtype=dtype) for shape in shapes))
+            call_model(twin, with_form(zeros, graph.form))
     except Exception as error:  # whatever a user's forward may raise
         raise NotReachable(
             f"{type(shrunk).__name__} does not run without {', '.join(emptied)}: {error}. Keep at least 1 unit, or "
@@ -140,12 +149,12 @@ def _check_runs(shrunk: nn.Module, graph: ChannelGraph, emptied: list[str]) -> N
         ) from error
 
 
-def _logits(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+def _logits(model: nn.Module, inputs: Batch) -> Tensor:
     """All floating outputs of a model, flattened and joined. Raises BadInput where it has none or cannot run."""
     try:
-        outputs = tree_leaves(model(*inputs))
+        outputs = tree_leaves(call_model(model, inputs))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:  # what does not fit the user's forward
-        given = ", ".join(f"{tuple(each.shape)} and {each.dtype}" for each in inputs)
+        given = ", ".join(f"{tuple(each.shape)} and {each.dtype}" for each in tensors_of(inputs))
         raise BadInput(
             f"{type(model).__name__} cannot take inputs of shape {given}: {error}. "
             "Pass inputs of the shape that it was traced for, such as network.example."
@@ -163,7 +172,7 @@ def _logits(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
 def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Example) -> Proof:
     """Run the dense, the masked and the shrunk network on inputs (N, C, H, W) and compare their outputs.
 
-    A network of several inputs is given a tuple of them.
+    A network of several inputs is given a tuple, list or dict of them, as `trace` takes it.
 
     `max_difference` = largest |masked - shrunk|, `scale` = largest |masked|, `effect` = largest
     |masked - dense|, over all outputs in eval mode. The tolerance is 1e-4 x scale in float32 and 1e-9 x scale
@@ -173,9 +182,8 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Example) ->
     with plain random weights wrong surgery can go unnoticed. Raises BadInput where plan, model, graph and inputs do
     not fit.
     """
-    inputs = images if isinstance(images, tuple) else (images,)
-    first = inputs[0] if inputs else None
-    if not isinstance(first, Tensor) or not first.is_floating_point() or len(first) == 0:
+    inputs = as_inputs(images)
+    if not tensors_of(inputs)[0].is_floating_point() or len(inputs) == 0:
         raise BadInput("prove takes a non-empty batch of floating-point inputs (N, channels, height, width).")
     found = _compared(model, graph, plan, inputs)
     equal = found.finite and found.max_difference <= found.tolerance * found.scale
@@ -184,7 +192,7 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Example) ->
         return found
     try:
         with _Narrowing() as narrowing:
-            wide = tuple(each.double() if each.is_floating_point() else each for each in inputs)
+            wide = mapped(inputs, lambda each: each.double() if each.is_floating_point() else each)
             exact = _compared(deep_copy(model).double(), graph, plan, wide)
     except Exception as error:  # noqa: BLE001  # whatever a user's forward may raise
         note = f"float64 could not decide, since {type(model).__name__} does not run in it: {error.__cause__ or error}"
@@ -199,7 +207,7 @@ def prove(model: nn.Module, graph: ChannelGraph, plan: Plan, images: Example) ->
     return replace(exact, tolerance=_tolerance(least), precision=name, note=note)
 
 
-def _compared(model: nn.Module, graph: ChannelGraph, plan: Plan, inputs: tuple[Tensor, ...]) -> Proof:
+def _compared(model: nn.Module, graph: ChannelGraph, plan: Plan, inputs: Batch) -> Proof:
     """The proof by the model as it is, in the precision that its outputs have."""
     with torch.inference_mode():
         masked = _logits(mask(model, graph, plan), inputs)
@@ -256,7 +264,7 @@ def live_weights(model: nn.Module, example: Example, seed: int = 0) -> nn.Module
             "live_weights takes a torch.nn.Module and an example input (1, channels, height, width)."
         )
     inputs = inputs_of(model, example)
-    for each in inputs:
+    for each in tensors_of(inputs):
         if not each.is_floating_point():
             raise BadInput(
                 f"live_weights takes a floating-point example, not {each.dtype}: its inputs are noise. Pass "
@@ -271,7 +279,7 @@ def live_weights(model: nn.Module, example: Example, seed: int = 0) -> nn.Module
                 parameter.add_(torch.empty_like(parameter).uniform_(-0.5, 0.5))
             elif parameter.numel() == 1:
                 parameter.add_(0.1)
-        batch = tuple(torch.randn((8, *each.shape[1:]), dtype=each.dtype) for each in inputs)
+        batch = mapped(inputs, lambda each: torch.randn((8, *each.shape[1:]), dtype=each.dtype))
         norms = [(module, module.momentum) for module in live.modules() if isinstance(module, _BatchNorm)]
         for norm, _ in norms:
             norm.momentum = 1.0  # the pass alone sets the statistics

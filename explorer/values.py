@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +146,8 @@ class ChannelGraph:
     all parameters and buffers by qualified name; of tied ones, only the first name has slots, and `ties` are
     pairs (other name, first name). `entries` are the layers that read the image; `exits` are, for every tensor
     that the network returns, the layers that it comes from (-1: the image itself). `fixed` are operations with
-    MACs that no plan changes. `more_inputs` are the shapes of further inputs, where forward takes several.
+    MACs that no plan changes. `more_inputs` are the shapes of further inputs, where forward takes several,
+    and `form` the tuple, list or dict that holds the tensors, with their numbers in place of them.
     """
 
     layers: tuple[Layer, ...]
@@ -164,6 +165,7 @@ class ChannelGraph:
     fixed: tuple[FixedCall, ...] = ()
     front_end: str = "torch.fx"
     more_inputs: tuple[tuple[int, ...], ...] = ()
+    form: Any = None
 
     @cached_property
     def index(self) -> Mapping[str, int]:

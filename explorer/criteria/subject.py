@@ -71,7 +71,8 @@ def member_filters(subject: Subject, group: ChannelGroup) -> Tensor:
 
 
 def by_unit(rows: Tensor, unit: NDArray[np.int32], size: int) -> Tensor:
-    """Collect the rows (positions, features) of each unit: (size, positions per unit * features)."""
+    """Collect the rows (positions, features) of each unit: (size, positions per unit * features), float32 or more."""
     mine = np.flatnonzero(unit >= 0)
     order = mine[np.argsort(unit[mine], kind="stable")]
-    return rows[torch.from_numpy(order)].reshape(size, -1)
+    found = rows[torch.from_numpy(order)].reshape(size, -1)
+    return found.to(torch.promote_types(found.dtype, torch.float32))

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from explorer.graph.inputs import Batch, call_model
+
 BUDGET = 1024**3  # bytes that the activations of a batch may take
 SMALL = 2**14  # numbers of an input up to which no network's usual batch comes near the budget
 _KNOWN: WeakKeyDictionary[nn.Module, dict[Any, tuple[int, int]]] = WeakKeyDictionary()  # what _Taken found
@@ -26,7 +28,7 @@ def split_evenly(rows: Tensor, batch: int) -> tuple[Tensor, ...]:
     return torch.tensor_split(rows, math.ceil(len(rows) / batch))
 
 
-def fitting(model: nn.Module, one: Tensor, usual: int, gradients: bool = False) -> int:
+def fitting(model: nn.Module, one: Batch, usual: int, gradients: bool = False) -> int:
     """The usual batch, or as many images as BUDGET holds the activations of, at least 1.
 
     `one` (1, ...) is an input; where it is large, the network, in eval mode, is run on it, once for every shape, to see
@@ -41,7 +43,7 @@ def fitting(model: nn.Module, one: Tensor, usual: int, gradients: bool = False) 
         taken = _Taken()
         try:
             with torch.no_grad(), taken:
-                model(one)
+                call_model(model, one)
         except Exception:  # noqa: BLE001 (a user's forward may raise anything)
             return usual
         known[key] = taken.total, taken.largest

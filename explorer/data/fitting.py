@@ -1,26 +1,30 @@
 """That a network and images fit each other: inputs that it takes, logits and labels, weights that are numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from explorer.errors import BadInput, ExplorerError
+from explorer.graph.inputs import Batch, tensors_of
+
+HALVES = (torch.float16, torch.bfloat16)  # a loss, and shares of 2,000 images, need more digits
 
 
 @contextmanager
-def taking(name: str, inputs: Tensor, hint: str, what: str = "inputs") -> Iterator[None]:
+def taking(name: str, inputs: Batch, hint: str, what: str = "inputs") -> Iterator[None]:
     """Around a forward of the network `name`: what it raises becomes BadInput that ends with the hint."""
     try:
         yield
     except ExplorerError:
         raise
     except Exception as error:  # a user's forward may raise anything
+        shapes = ", ".join(f"{tuple(each.shape)} ({each.dtype})" for each in tensors_of(inputs))
         raise BadInput(
-            f"{name} cannot take {what} of shape {tuple(inputs.shape)} ({inputs.dtype}): "
-            f"{type(error).__name__}: {error}. {hint}"
+            f"{name} cannot take {what} of shape {shapes}: {type(error).__name__}: {error}. {hint}"
         ) from error
 
 
@@ -30,25 +34,37 @@ def require_logits(name: str, answer: Any, count: int) -> Tensor:
     A single logit z (count, 1) tells two classes apart by its sign and becomes (0, z): the softmax of these is z's
     sigmoid, their cross-entropy the binary one. Everything that judges, scores or trains asks here. Of an answer that
     names its `logits`, those: googlenet and inception_v3 return auxiliary ones beside them in train mode, which then
-    have no say.
+    have no say. Of a dataclass or dict of one tensor, that. Halves become float32.
     """
-    answer = getattr(answer, "logits", answer)
+    answer = _of_one_tensor(getattr(answer, "logits", answer))
     if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != count:
         got = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
         raise BadInput(
             f"{name} answered {count} inputs with {got}; expected one row of logits per input, "
             f"({count}, classes). Wrap the network so that it returns the logits."
         )
+    answer = answer.float() if answer.dtype in HALVES else answer
     return torch.cat([torch.zeros_like(answer), answer], 1) if answer.shape[1] == 1 else answer
+
+
+def _of_one_tensor(answer: Any) -> Any:
+    """The only tensor of a dataclass or dict of outputs; any other answer as it is."""
+    held = list(answer.values()) if isinstance(answer, Mapping) else []
+    if is_dataclass(answer) and not held:
+        held = [getattr(answer, each.name) for each in fields(answer)]
+    found = [each for each in held if isinstance(each, Tensor)]
+    return found[0] if len(found) == 1 else answer
 
 
 def require_labels(labels: Tensor, logits: Tensor) -> None:
     """Raise BadInput if a label of int64 (N,) has no logit in (any, classes)."""
     if (most := int(labels.max())) >= logits.shape[1]:
+        advice = "Check that data and network have the same classes."
+        if int(labels.min()) > 0 and most == logits.shape[1]:
+            advice = "No label is 0: if they are counted from 1, pass labels - 1."
         raise BadInput(
             f"Label {most} is out of range: the network has {logits.shape[1]} classes, so labels go from 0 to "
-            f"{logits.shape[1] - 1}. Check that data and network have the same classes; if labels begin at 1, pass "
-            f"labels - 1."
+            f"{logits.shape[1] - 1}. {advice}"
         )
 
 

@@ -4,14 +4,14 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from explorer.data.tasks import Task
 from explorer.errors import BadInput, ExplorerError, require_whole
-from explorer.graph.inputs import require_dense
+from explorer.graph.inputs import Batch, require_dense, with_form
 from explorer.values import content_key
 
 Split = Literal["train", "explore", "final"]
@@ -67,15 +67,23 @@ class Images:
     classes they may be given as floats 0. and 1., and all of them as (N, 1). `normalize` maps float32 images (0..1 if
     they were uint8) to inputs of the same batch size. `task` says how outputs are judged; None: it is guessed from
     outputs and targets. Raises BadInput.
+
+    A network of several inputs is given `more` (N, ...) too, in the tuple, list or dict `form`, which holds the
+    numbers of tensors in their places (None: in order, by position). Those that are pictures of as many channels are
+    normalised as the first, others are inputs already. What shows pictures shows the first input.
     """
 
     pixels: Tensor
     labels: Tensor | None
     normalize: Callable[[Tensor], Tensor]
     task: Task | None = None
+    more: tuple[Tensor, ...] = ()
+    form: Any = None
 
     def __post_init__(self) -> None:
         _check_pixels(self.pixels)
+        for each in self.more:
+            _check_further(each, len(self.pixels))
         if self.labels is not None:
             object.__setattr__(self, "labels", _targets(self.labels, len(self.pixels), self.task))
         if not callable(self.normalize):
@@ -93,11 +101,14 @@ class Images:
         """Whether the targets are known."""
         return self.labels is not None
 
-    def inputs(self, rows: slice | Tensor = slice(None)) -> Tensor:
+    def inputs(self, rows: slice | Tensor = slice(None)) -> Batch:
         """Normalised inputs float32 (rows, C, H, W) of a slice, or of a tensor of positions."""
-        pixels = self.pixels[rows]
+        return with_form(tuple(self._input(each[rows]) for each in (self.pixels, *self.more)), self.form)
+
+    def _input(self, pixels: Tensor) -> Tensor:
         images = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-        return self._normalised(images)
+        alike = pixels.dim() == 4 and pixels.shape[1] == self.pixels.shape[1]
+        return self._normalised(images) if alike else images
 
     def _normalised(self, images: Tensor) -> Tensor:
         """Inputs of float32 images; raises BadInput for what a user's function raises, or answers instead."""
@@ -123,11 +134,7 @@ class Images:
         require_whole("The number of images in a subset", count, 1)
         if count >= len(self):
             return self
-        return self._chosen(slice(0, count))
-
-    def _chosen(self, rows: slice | Tensor) -> "Images":
-        labels = None if self.labels is None else self.labels[rows]
-        return Images(self.pixels[rows], labels, self.normalize, self.task)
+        return self._taken(slice(0, count))
 
     @property
     def class_numbers(self) -> Tensor | None:
@@ -143,7 +150,7 @@ class Images:
     def judged_as(self, task: Task, outputs: Tensor) -> "Images":
         """The images with the task, and targets as it takes them for outputs of that shape. Raises BadInput."""
         labels = None if self.labels is None else task.fitted(self.labels, outputs)
-        return Images(self.pixels, labels, self.normalize, task)
+        return Images(self.pixels, labels, self.normalize, task, self.more, self.form)
 
     def mixed(self, count: int) -> "Images":
         """`count` images (all, if there are fewer) that stand for the whole: the first ones, where these do.
@@ -161,7 +168,12 @@ class Images:
             if float((whole - first).abs().sum()) / 2 <= FAIR:
                 return self.subset(count)
         rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:count]
-        return self._chosen(rows)
+        return self._taken(rows)
+
+    def _taken(self, rows: slice | Tensor) -> "Images":
+        labels = None if self.labels is None else self.labels[rows]
+        more = tuple(each[rows] for each in self.more)
+        return Images(self.pixels[rows], labels, self.normalize, self.task, more, self.form)
 
     @cached_property
     def key(self) -> str:
@@ -169,7 +181,8 @@ class Images:
         shape = self.pixels.shape[1:]
         ramp = self._normalised(torch.linspace(0, 1, shape.numel()).view(1, *shape))
         labels = None if self.labels is None else self.labels.numpy()
-        return content_key(self.pixels.numpy(), labels, ramp.detach().numpy())
+        more = [each.numpy() for each in self.more]
+        return content_key(self.pixels.numpy(), labels, ramp.detach().numpy(), *more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +250,17 @@ def _check_pixels(pixels: Tensor) -> None:
         )
 
 
+def _check_further(tensor: Tensor, count: int) -> None:
+    if not isinstance(tensor, Tensor) or tensor.dtype not in (torch.uint8, torch.float32, torch.int64):
+        found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise BadInput(f"A further input is {found}; expected a tensor (N, ...), uint8, float32 or int64.")
+    require_dense("A further input", tensor)
+    if tensor.shape[:1] != (count,):
+        raise BadInput(f"{count} images were given, and a further input of shape {tuple(tensor.shape)}.")
+    if not torch.isfinite(tensor).all():
+        raise BadInput("A further input holds NaN or infinite numbers.")
+
+
 def _targets(targets: Tensor, count: int, task: Task | None) -> Tensor:
     """Targets of `count` images: class numbers int64 (N,) also of those who have them as users of a binary loss do,
     (N, 1) and floats 0. and 1.; others as they are. Raises BadInput.
@@ -267,5 +291,8 @@ def _targets(targets: Tensor, count: int, task: Task | None) -> Tensor:
     if one_each and not targets.is_floating_point():
         targets = targets.flatten()
         if (least := int(targets.min())) < 0 and (task is None or task.decides):
-            raise BadInput(f"Label {least} is out of range: labels are class numbers from 0 on.")
+            raise BadInput(
+                f"Label {least} is out of range: labels are class numbers from 0 on. Images without a class, often "
+                "-1, are left out by keep = labels >= 0: images[keep], labels[keep]."
+            )
     return targets

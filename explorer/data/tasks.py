@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from explorer.data.fitting import require_labels, require_logits
+from explorer.data.fitting import HALVES, require_labels, require_logits
 from explorer.errors import BadInput, ExplorerError
 
 IGNORED = 255  # the class number of pixels that do not count, where a network has no such class; below 0 too
@@ -40,7 +40,7 @@ class Task:
                 f"{name} answered {count} inputs with {_said(answer)}; for {self.name} expected a float tensor with "
                 "one row per input. Wrap the network so that it returns it, or pass loss= and score= to load()."
             )
-        return outputs
+        return outputs.float() if outputs.dtype in HALVES else outputs
 
     def fitted(self, targets: Tensor, outputs: Any) -> Tensor:  # noqa: ARG002
         """Targets as losses and scores take them, for outputs of as many or fewer examples. Raises BadInput."""

@@ -19,6 +19,7 @@ from explorer.dynamic.network import Dynamic, Passed, most_active
 from explorer.errors import BadInput
 from explorer.evaluate.estimates import Check, class_logits, divergences, eval_mode, not_finite, nothing
 from explorer.graph import trace
+from explorer.graph.inputs import Batch
 from explorer.instances import Instances
 from explorer.values import ChannelGraph, Estimate, content_key
 from explorer.zoo.network import Network
@@ -195,7 +196,7 @@ def _dense_macs(dynamic: Dynamic) -> int:
     return int(macs(dynamic.graph, dynamic.sites, every)[0])
 
 
-def _dense_logits(dense: nn.Module, inputs: Tensor) -> Tensor:
+def _dense_logits(dense: nn.Module, inputs: Batch) -> Tensor:
     with eval_mode(dense):
         return class_logits(dense, inputs)
 

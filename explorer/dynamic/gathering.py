@@ -30,6 +30,7 @@ from explorer.dynamic.network import Dynamic, Passed
 from explorer.errors import BadInput, require_whole
 from explorer.evaluate.folding import fold
 from explorer.evaluate.latency import WARM_UP
+from explorer.graph.inputs import Batch, Inputs, call_model
 from explorer.instances import Site
 from explorer.values import Bools, Latency
 
@@ -106,7 +107,7 @@ class Gathered:
         self._replace_forwards()
 
     @torch.inference_mode()
-    def run(self, inputs: Tensor, chosen: Passed | None = None) -> Tensor:
+    def run(self, inputs: Batch, chosen: Passed | None = None) -> Tensor:
         """Logits (B, classes) of inputs (B, ...).
 
         `chosen` is what `passed` said of these inputs, whose choice is then taken. Without it the saliency modules
@@ -119,7 +120,7 @@ class Gathered:
         hint = f"The graph was traced for images of shape {self._graph.input_shape}."
         with self._lock, taking(name, inputs, hint):
             self._union, self._now, self._chosen = np.zeros(self._sites.channels, dtype=bool), {}, chosen
-            return require_logits(name, self._model(inputs), len(inputs))
+            return require_logits(name, call_model(self._model, inputs), len(inputs))
 
     def forget(self) -> None:
         """Forget all sliced weights: every layer is sliced anew when it next runs."""
@@ -327,14 +328,14 @@ class Timing:
         return "slower" if self.gathered.low > self.dense.high else "same"
 
 
-def timed(dynamic: Dynamic, inputs: Tensor, level: float | None = None, runs: int = 30) -> Timing:
+def timed(dynamic: Dynamic, inputs: Batch, level: float | None = None, runs: int = 30) -> Timing:
     """Run inputs (B, ...) in all ways, in turns, so that other load hits all of them; three more rounds warm up.
 
     torch's threads are as they are set. `share` counts the saliency modules too, and is the mean over the inputs.
     Raises BadInput for no runs, or inputs that the model cannot take.
     """
     require_whole("runs", runs, 1)
-    if not isinstance(inputs, Tensor) or inputs.dim() < 2 or not len(inputs):
+    if not isinstance(inputs, Tensor | Inputs) or len(inputs.shape) < 2 or not len(inputs):
         raise BadInput("Timing needs inputs of shape (B, ...) with at least one image in them.")
     gathered = Gathered(dynamic, level)
     dense = fold(dynamic.model, dynamic.graph.folds)
@@ -343,7 +344,7 @@ def timed(dynamic: Dynamic, inputs: Tensor, level: float | None = None, runs: in
         chosen = dynamic.passed(inputs, level)
         known = None if len(dynamic.heads) else chosen
         works: dict[str, Callable[[], object]] = {
-            "dense": lambda: dense(inputs),
+            "dense": lambda: call_model(dense, inputs),
             "masked": lambda: masked.passed(inputs, level),
             "gathered": lambda: gathered.run(inputs, known),
             "again": lambda: gathered.run(inputs, known),

@@ -19,6 +19,7 @@ from explorer.dynamic.sites import attached, find_sites, without_hooks
 from explorer.errors import BadInput
 from explorer.evaluate.folding import fold
 from explorer.graph.checks import check_model
+from explorer.graph.inputs import Batch, call_model
 from explorer.instances import SOURCES, Sites
 from explorer.values import ChannelGraph
 from explorer.zoo.network import Network
@@ -105,10 +106,10 @@ class Dynamic(nn.Module):
             total += int(head.macs) + pooled + weighted
         return total
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Batch) -> Tensor:
         return self.passed(inputs).logits
 
-    def passed(self, inputs: Tensor, level: float | None = None) -> Passed:
+    def passed(self, inputs: Batch, level: float | None = None) -> Passed:
         """Run a batch, and say what was kept of it. Raises BadInput for inputs that the model cannot take."""
         level = self.level if level is None else level
         every, heads, bounds = self.sites.every, list(self.heads), self.bounds(level)
@@ -138,7 +139,7 @@ class Dynamic(nn.Module):
         name = type(self.model).__name__
         hint = f"The graph was traced for images of shape {self.graph.input_shape}."
         with self._running, taking(name, inputs, hint), attached(self.model, every, entering, leaving):
-            answer = self.model(inputs)
+            answer = call_model(self.model, inputs)
         logits = require_logits(name, answer, len(inputs))
         if any(len(each) != len(inputs) for each in (*saliency, *keep)):
             missed = next(s.layer for s, each in zip(every, keep, strict=True) if len(each) != len(inputs))

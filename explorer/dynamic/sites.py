@@ -22,6 +22,7 @@ from explorer.capture import channel_axis, run
 from explorer.data.fitting import taking
 from explorer.errors import BadInput
 from explorer.graph.copies import deep_copy
+from explorer.graph.inputs import Batch, call_model, mapped
 from explorer.graph.randomness import own_torch_numbers
 from explorer.instances import Site, Sites
 from explorer.values import ChannelGraph, Ints, Layer
@@ -40,7 +41,7 @@ Entering = Callable[[int, Tensor], object]
 Leaving = Callable[[int, Tensor], Tensor]
 
 
-def find_sites(model: nn.Module, graph: ChannelGraph, example: Tensor, normed: bool) -> Sites:
+def find_sites(model: nn.Module, graph: ChannelGraph, example: Batch, normed: bool) -> Sites:
     """The sites of a model, and which layers run fewer channels because of them.
 
     A site is a convolution that is called once, by its module. Before a depthwise one, a convolution that feeds
@@ -231,10 +232,13 @@ def _enliven(probed: nn.Module) -> None:
             parameter.add_(0.3 * noise(parameter))
 
 
-def _probe_inputs(example: Tensor) -> list[Tensor]:
+def _probe_inputs(example: Batch) -> list[Batch]:
     random = torch.Generator().manual_seed(0)
-    shape = (PROBE_IMAGES, *example.shape[1:])
-    return [torch.randn(shape, generator=random, dtype=example.dtype) for _ in range(PROBES)]
+
+    def drawn(each: Tensor) -> Tensor:
+        return torch.randn((PROBE_IMAGES, *each.shape[1:]), generator=random, dtype=each.dtype)
+
+    return [mapped(example, drawn) for _ in range(PROBES)]
 
 
 class _Relus(TorchFunctionMode):
@@ -256,7 +260,7 @@ class _Relus(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _rectified(model: nn.Module, every: Sequence[Site], inputs: Sequence[Tensor]) -> set[str]:
+def _rectified(model: nn.Module, every: Sequence[Site], inputs: Sequence[Batch]) -> set[str]:
     """The layers whose outputs, behind batch norm, go into a ReLU as they are."""
     found: set[str] = set()
     outputs: dict[int, str] = {}
@@ -268,7 +272,7 @@ def _rectified(model: nn.Module, every: Sequence[Site], inputs: Sequence[Tensor]
         return y
 
     with torch.no_grad(), attached(model, every, lambda _k, _x: None, leaving), _Relus(outputs, found):
-        model(inputs[0])
+        call_model(model, inputs[0])
     return found
 
 
@@ -277,7 +281,7 @@ def _read(
     graph: ChannelGraph,
     every: Sequence[Site],
     chosen: dict[int, int | None],
-    inputs: Sequence[Tensor],
+    inputs: Sequence[Batch],
 ) -> list[Ints]:
     """For every layer the columns of its inputs, where a dropped channel was seen to arrive as zeros."""
     producers, _consumers = _neighbours(graph)

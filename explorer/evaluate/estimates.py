@@ -18,8 +18,10 @@ from explorer.data import DataSource, Images, as_images, identity
 from explorer.data.batches import fitting, split_evenly
 from explorer.data.fitting import first_not_finite, require_logits, taking
 from explorer.data.images import Split
+from explorer.data.picking import Pick
 from explorer.data.tasks import Own, Task, guess
 from explorer.errors import BadInput, Interrupted
+from explorer.graph.inputs import Batch, call_model
 from explorer.values import Bools, Classes, Counts, Estimate, Floats, read_only
 from explorer.zoo.network import Network
 
@@ -62,14 +64,14 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def forward(model: nn.Module, inputs: Tensor) -> Any:
+def forward(model: nn.Module, inputs: Batch) -> Any:
     """What a network answers to inputs (N, ...); raises BadInput where it cannot take them."""
     hint = "Check that the images have the size and channels that the network was made for."
     with taking(type(model).__name__, inputs, hint):
-        return model(inputs)
+        return call_model(model, inputs)
 
 
-def class_logits(model: nn.Module, inputs: Tensor) -> Tensor:
+def class_logits(model: nn.Module, inputs: Batch) -> Tensor:
     """Logits (N, classes) of inputs (N, ...); raises BadInput where the network cannot take or give that."""
     return require_logits(type(model).__name__, forward(model, inputs), len(inputs))
 
@@ -261,11 +263,13 @@ def evaluate(
     data: DataSource | None = None,
     split: Split = "explore",
     dense: nn.Module | Network | None = None,
+    pick: Pick | None = None,
 ) -> Estimate:
     """Accuracy of a network, or what else their task counts, on all images of a split ("train", "explore" or "final").
 
     `data` is anything that holds images (Data, Images, tensors, a Dataset or DataLoader, a folder); by default
-    the loaded network's own. Without labels, agreement with the network `dense` is counted instead, and the
+    the loaded network's own; `pick` says what of an item is image and what target. Without labels,
+    agreement with the network `dense` is counted instead, and the
     divergence from its probabilities; with labels `dense` does not matter. The estimate's `state_key` is the
     content key of the weights as they are (a loaded network's `weights_key`), equal for equal weights however
     they came about; a live estimate's is that of a `State` (weights, plan and recovery) and never equals it.
@@ -278,7 +282,7 @@ def evaluate(
         data = model.data
     if data is None:
         raise BadInput("No images to evaluate on: pass data, for example a pair of tensors (inputs, labels).")
-    images = as_images(data, split)
+    images = as_images(data, split, pick)
     judge = Judge(images, None if dense is None else as_module(dense))
     estimate = Estimate(weights_key(model), 0, 0, len(images))
     try:

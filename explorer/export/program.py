@@ -8,15 +8,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from explorer.errors import ExplorerError
 from explorer.graph.copies import deep_copy
-from explorer.graph.inputs import Example, as_inputs
+from explorer.graph.inputs import Batch, Example, arguments, as_inputs, call_model, mapped, tensors_of
 from explorer.graph.quiet import quiet
 
 if TYPE_CHECKING:
@@ -38,10 +38,12 @@ class Program:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Inputs, and all tensors that the network answers to them."""
+    """Inputs, what the network is called with for them, and all tensors that it answers."""
 
     inputs: tuple[Tensor, ...]
     wanted: tuple[Tensor, ...]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 def program_of(model: nn.Module, example: Example) -> Program:
@@ -53,18 +55,18 @@ def program_of(model: nn.Module, example: Example) -> Program:
 
     _require_names(model)
     inputs = as_inputs(example)
-    two = tuple(
-        torch.cat([each, each]) for each in inputs
-    )  # torch.export takes a batch of one for a constant
+    # torch.export takes a batch of one for a constant
+    args, kwargs = arguments(model, mapped(inputs, lambda each: torch.cat([each, each])))
     twin = deep_copy(model)
     twin.eval()
     with quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             batch = Dim("batch")
-            return Program(export(twin, two, dynamic_shapes=tuple({0: batch} for _ in inputs)), True)
+            shapes = tree_map(lambda _: {0: batch}, (*args, *kwargs.values()))
+            return Program(export(twin, args, kwargs, dynamic_shapes=shapes), True)
         except Exception:  # noqa: BLE001 (whatever torch.export or a user's forward may raise)
             try:
-                return Program(export(twin, inputs), False)
+                return Program(export(twin, *arguments(model, inputs)), False)
             except Exception as error:
                 raise ExplorerError(
                     f"torch.export cannot take {type(model).__name__}: {_why(error)}. Nothing was written. Move "
@@ -109,7 +111,7 @@ def check_archive(content: bytes, trials: Sequence[Trial]) -> None:
     try:
         with quiet(), torch.no_grad():
             loaded = load(io.BytesIO(content)).module()
-            answers = [tensors(loaded(*trial.inputs)) for trial in trials]
+            answers = [tensors(loaded(*trial.args, **trial.kwargs)) for trial in trials]
     except Exception as error:  # whatever the program that was read back may raise
         raise ExplorerError(
             f"The torch.export archive would not run ({_why(error)}). Nothing was written. Are there unusual "
@@ -134,20 +136,24 @@ def trials(model: nn.Module, example: Example, any_batch: bool) -> list[Trial]:
     first = as_inputs(example)
     chosen = [first, *(_like(first, batch) for batch in (BATCHES if any_batch else BATCHES[:1]))]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        return [Trial(inputs, tensors(twin(*inputs))) for inputs in chosen]
+        return [
+            Trial(tensors_of(each), tensors(call_model(twin, each)), *arguments(model, each))
+            for each in chosen
+        ]
 
 
-def _like(inputs: tuple[Tensor, ...], batch: int) -> tuple[Tensor, ...]:
+def _like(inputs: Batch, batch: int) -> Batch:
     """Seeded noise on inputs, of another batch size; whole numbers stay, since they may be indices."""
     draw = torch.Generator().manual_seed(batch)
-    made = []
-    for each in inputs:
+
+    def noisy(each: Tensor) -> Tensor:
         copies = each.repeat(batch, *[1] * (each.dim() - 1))
         if each.is_floating_point():
             noise = torch.randn(copies.shape, generator=draw).to(each.dtype)
             copies = copies + noise * max(float(each.abs().amax()), 1e-3)
-        made.append(copies)
-    return tuple(made)
+        return copies
+
+    return mapped(inputs, noisy)
 
 
 def require_same(what: str, found: Sequence[Tensor], trial: Trial, tolerance: float) -> None:

@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from explorer.allocate import by_hand
 from explorer.costs import cost as cost_of
@@ -16,8 +17,9 @@ from explorer.data.named import NAMED
 from explorer.data.tasks import CLASSIFICATION, TASKS, Own
 from explorer.errors import BadInput
 from explorer.export.definition import imported
+from explorer.export.script import Source
 from explorer.graph.checks import check_plan
-from explorer.graph.inputs import as_inputs
+from explorer.graph.inputs import form_of, tensors_of, with_form
 from explorer.records import Visit
 from explorer.values import ChannelGraph, Cost, Estimate, Plan, Recovery, Request
 from explorer.zoo import Network
@@ -234,7 +236,7 @@ class _Lines:
 def _loading(network: Network) -> str:
     """Imports, and the lines that make `net`."""
     parts = _network(network)
-    data, inputs = network.data, as_inputs(network.example)
+    data, inputs = network.data, tensors_of(network.example)
     if data is not None and not (network.source is not None and isinstance(data.explore, BundledImages)):
         splits = {"train": data.train, "explore": data.explore, "final": data.final}
         counts = ", ".join(f"{len(images):,} {name}" for name, images in splits.items() if images is not None)
@@ -253,8 +255,11 @@ def _loading(network: Network) -> str:
             )
     torch = []
     if data is None or tuple(data.explore.inputs(slice(0, 1)).shape) != tuple(inputs[0].shape):
-        zeros = [f"torch.zeros({', '.join(map(str, each.shape))}, dtype={each.dtype})" for each in inputs]
-        parts.keywords.append(f"example={zeros[0] if len(zeros) == 1 else '(' + ', '.join(zeros) + ')'}")
+        zeros: Any = tuple(
+            Source(f"torch.zeros({', '.join(map(str, each.shape))}, dtype={each.dtype})") for each in inputs
+        )
+        shown: Any = with_form(zeros, form_of(network.example))
+        parts.keywords.append(f"example={getattr(shown, 'given', shown)!r}")
         torch = ["import torch\n"]
     said = f"These are not the weights that the explorer had.{parts.hint}"
     return "\n".join(

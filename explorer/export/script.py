@@ -10,9 +10,9 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from explorer import emptied
 from explorer.data import Normalize
@@ -20,7 +20,7 @@ from explorer.export import reader, rebuild
 from explorer.export.definition import Definition, carried, definition, import_block
 from explorer.export.report import Report
 from explorer.export.table import accuracy_text
-from explorer.graph.inputs import as_inputs
+from explorer.graph.inputs import arguments, form_of, tensors_of, with_form
 from explorer.values import ChannelGraph, Estimate
 from explorer.zoo import Network
 
@@ -123,7 +123,7 @@ def _table(rows: Iterable[tuple[str, str, str, int, int, int]]) -> str:
 
 def _inputs(network: Network) -> tuple[str, str]:
     """What the inputs are, in words; and the constants and the function that make them of images."""
-    inputs = as_inputs(network.example)
+    inputs = tensors_of(network.example)
     shapes = "; ".join(
         f"{str(each.dtype).removeprefix('torch.')} (N, {', '.join(str(side) for side in each.shape[1:])})"
         for each in inputs
@@ -154,14 +154,25 @@ def _shown(value: float | tuple[float, ...]) -> str:
     return f"{value:g}" if isinstance(value, float) else f"({', '.join(f'{each:g}' for each in value)})"
 
 
-def _shapes(inputs: Sequence[Tensor]) -> tuple[str, str]:
-    """The constant with the shapes of one example, and the expressions of zeros of them."""
+class Source(str):
+    """An expression, which stays what it is where what holds it is written as Python."""
+
+    __repr__ = str.__str__
+
+
+def _shapes(network: Network) -> tuple[str, str]:
+    """The constant with the shapes of one example, and the arguments that are zeros of them."""
+    inputs = tensors_of(network.example)
     dtypes = ["" if each.dtype == torch.float32 else f", dtype={each.dtype}" for each in inputs]
     shapes = [tuple(each.shape[1:]) for each in inputs]
     if len(inputs) == 1:
         return f"INPUT_SHAPE = {shapes[0]}", f"torch.zeros(1, *INPUT_SHAPE{dtypes[0]})"
-    zeros = [f"torch.zeros(1, *INPUT_SHAPES[{place}]{dtype})" for place, dtype in enumerate(dtypes)]
-    return f"INPUT_SHAPES = {shapes}", ", ".join(zeros)
+    zeros: Any = [
+        Source(f"torch.zeros(1, *INPUT_SHAPES[{place}]{dtype})") for place, dtype in enumerate(dtypes)
+    ]
+    args, kwargs = arguments(network.model, with_form(zeros, form_of(network.example)))
+    given = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
+    return f"INPUT_SHAPES = {shapes}", ", ".join(given)
 
 
 def _accuracy(split: str, before: Estimate, after: Estimate) -> str:
@@ -240,7 +251,7 @@ def script_text(
     dense = definition(network, taken=[*OWN_NAMES, *_names([*lines, *(part.source for part in parts)])])
     load = f"rebuild({dense.make}, read_tensors(path), SIZES)"
     inputs, normalize = _inputs(network)
-    shape, zeros = _shapes(as_inputs(network.example))
+    shape, zeros = _shapes(network)
     about = textwrap.fill(dense.about, LINE, initial_indent="# ", subsequent_indent="# ")
     return SCRIPT.format(
         about=_about(network, graph, report, weights, inputs, removed, dense),

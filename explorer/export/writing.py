@@ -20,7 +20,7 @@ from explorer.export.report import Report
 from explorer.export.script import script_text
 from explorer.export.widths import widths_text
 from explorer.graph.copies import deep_copy
-from explorer.graph.inputs import as_inputs
+from explorer.graph.inputs import call_model
 from explorer.strings import Message
 from explorer.surgery import removed_positions
 from explorer.values import ChannelGraph, Plan
@@ -193,14 +193,13 @@ def _captions(network: Network, report: Report) -> tuple[str, str, str]:
 def _check_script(path: Path, network: Network, model: nn.Module) -> None:
     """Run the script as it stands beside its weights; its network must answer as the model does."""
     namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
-    inputs = as_inputs(network.example)
     with torch.random.fork_rng(devices=[]), torch.no_grad():  # the dense class draws initial weights
         dense = deep_copy(model)
         dense.eval()
-        wanted = tensors(dense(*inputs))
+        wanted = tensors(call_model(dense, network.example))
         try:
             exec(compile(path.read_text(encoding="utf-8"), path.name, "exec"), namespace)
-            difference = _difference(tensors(namespace["load"]()(*inputs)), wanted)
+            difference = _difference(tensors(call_model(namespace["load"](), network.example)), wanted)
         except Exception as error:  # whatever a network's own source may raise
             raise ExplorerError(
                 f"The written script would not run ({type(error).__name__}: {error}). {_whose(network)}"

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from explorer.errors import BadInput, CannotTrace
 from explorer.graph.binding import bind_numbers
 from explorer.graph.copies import Twin, hollow_copy
 from explorer.graph.deadline import Deadline
-from explorer.graph.inputs import Example, inputs_of
+from explorer.graph.inputs import Batch, Example, form_of, inputs_of, tensors_of
 from explorer.graph.labels import Value
 from explorer.graph.paths import IMAGE
 from explorer.graph.randomness import same_random_numbers
@@ -38,7 +38,9 @@ __all__ = ["trace"]
 
 
 def trace(model: nn.Module, example: Example) -> ChannelGraph:
-    """The channel graph of a model for inputs of the example's shape (N, C, H, W), or for a tuple of inputs.
+    """The channel graph of a model for inputs of the example's shape (N, C, H, W), or for several inputs.
+
+    Several are a tuple, list or dict of them: `explorer.graph.inputs.arguments` says how the forward gets them.
 
     The forward is followed by torch.fx, and where that fails by torch.export. The model is neither run nor
     changed. Raises BadInput for arguments of the wrong type and CannotTrace where neither can follow the forward,
@@ -52,7 +54,7 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
         with _TRACING, same_random_numbers(), Deadline(type(model).__name__):
             traced, front_end = _walked(walk, hollow_copy(model), inputs)
     except CannotTrace as error:
-        if len(inputs[0]) > 1:
+        if len(inputs) > 1:
             raise CannotTrace(f"{error} {ONE_IMAGE}") from error
         raise
     _check_images(walk, traced)
@@ -81,7 +83,7 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in traced.twin.state.items()}
     edges, entries, exits = _connections(walk, traced)
-    input_shape = tuple(inputs[0].shape[1:])
+    input_shape, *more = (tuple(each.shape[1:]) for each in tensors_of(inputs))
     return ChannelGraph(
         layers=layers,
         groups=units.groups,
@@ -97,7 +99,8 @@ def trace(model: nn.Module, example: Example) -> ChannelGraph:
         exits=exits,
         fixed=tuple(walk.fixed),
         front_end=front_end,
-        more_inputs=tuple(tuple(each.shape[1:]) for each in inputs[1:]),
+        more_inputs=tuple(more),
+        form=form_of(inputs),
     )
 
 
@@ -112,7 +115,7 @@ def _check_images(walk: Walk, traced: Traced) -> None:
             )
 
 
-def _walked(walk: Walk, twin: Twin, inputs: tuple[Tensor, ...]) -> tuple[Traced, str]:
+def _walked(walk: Walk, twin: Twin, inputs: Batch) -> tuple[Traced, str]:
     """Walk over the training forward, then over the one in eval, which is returned and gives the layers.
 
     Where no module asks whether it trains, the two are the same. A model whose training forward cannot be traced
@@ -136,9 +139,7 @@ def _walked(walk: Walk, twin: Twin, inputs: tuple[Tensor, ...]) -> tuple[Traced,
     return in_eval, front_end
 
 
-def _traced(
-    twin: Twin, inputs: tuple[Tensor, ...], in_eval: Traced | None = None
-) -> tuple[Traced | None, str]:
+def _traced(twin: Twin, inputs: Batch, in_eval: Traced | None = None) -> tuple[Traced | None, str]:
     """The operations by torch.fx, else by torch.export, and the name of which. Raises CannotTrace if both fail.
 
     `in_eval` asks for those in training mode; None is returned where they are the same.

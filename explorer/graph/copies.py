@@ -1,7 +1,6 @@
 """Copies of a network that take no memory, for reading it: the user's own is neither run nor changed."""
 
 import copy
-import inspect
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -69,13 +68,6 @@ class Twin:
         """The function that is the forward: the class's, or that of a method which was set on the object."""
         own = vars(self.module).get("forward")
         return type(self.module).forward if own is None else own.__func__
-
-    def left_out(self, inputs: tuple[Tensor, ...]) -> tuple[list[str], list[Any]]:
-        """Names and defaults of the forward's arguments behind the inputs, such as mask=None."""
-        parameters = list(inspect.signature(self.forward).parameters.values())[1 + len(inputs) :]
-        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
-        given = [each for each in parameters if each.kind in kinds and each.default is not each.empty]
-        return [each.name for each in given], [each.default for each in given]
 
     def train(self, mode: bool) -> None:
         """Set the mode as module.train(mode) does, which a class may have its own way of."""

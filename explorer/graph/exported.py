@@ -20,7 +20,7 @@ from explorer.errors import BadInput
 from explorer.graph.aten import written
 from explorer.graph.copies import Twin
 from explorer.graph.hollow import layer_kind
-from explorer.graph.inputs import zeros_like_batch
+from explorer.graph.inputs import Batch, arguments, zeros_like_batch
 from explorer.graph.patterns import written_dims
 from explorer.graph.quiet import quiet
 from explorer.graph.reads import TORCH, Reads, RecordedSizes, recorded_reads, users_line
@@ -35,13 +35,13 @@ OF_MODULES = {  # operators that are the whole forward of a module with tensors 
 FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
-def run_exported(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> Traced:
+def run_exported(twin: Twin, inputs: Batch, training: bool) -> Traced:
     """Export a hollow copy and run the result on zeros, as tracing.run_hollow does with torch.fx.
 
     Raises Untraceable with the line that defeated torch.export.
     """
     twin.train(training)
-    zeros = zeros_like_batch(inputs, 2 if training else 1)
+    args, kwargs = arguments(twin.module, zeros_like_batch(inputs, 2 if training else 1))
     try:
         with (
             recorded_reads(twin.modules) as reads,
@@ -49,7 +49,7 @@ def run_exported(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> Trac
             RecordedSizes(reads),
             handed_over(partial(_whole, reads)),
         ):
-            program = torch.export.export(twin.module, zeros, strict=False)
+            program = torch.export.export(twin.module, args, kwargs, strict=False)
         graph = _Rewriting(twin, program).graph()
     except Exception as error:  # user code runs while it is exported: anything can be raised
         raise Untraceable("torch.export", error) from error

@@ -1,49 +1,189 @@
-"""Example inputs: one tensor, or a tuple of tensors for a network whose forward takes several."""
+"""What a network is given: a tensor, or several in a tuple, a list or a dict, by position or by name.
+
+Everything that runs a network calls it by `call_model`, and `arguments` alone decides how its forward gets the tensors.
+"""
 
 import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from explorer.errors import BadInput
 
-Example = Tensor | tuple[Tensor, ...]
+CASTABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+SEVERAL = (
+    "For a network of several inputs pass a tuple of such tensors, in the order of its forward, or the list or dict "
+    "that its forward takes; a dict whose keys are the forward's parameters is given by name."
+)
 
 
-def as_inputs(example: Any) -> tuple[Tensor, ...]:
-    """The tensors that a forward is given. Raises BadInput for what is no batch of inputs."""
-    inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
-    for each in inputs or (None,):
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Several inputs of a network, a batch of each. `form` is what holds them, with their numbers for the tensors.
+
+    Seen from outside it is a batch of the first, which pictures are drawn of: `shape`, `dtype` and `len` are that
+    one's, and `inputs[rows]` are rows of all.
+    """
+
+    tensors: tuple[Tensor, ...]
+    form: Any
+
+    @property
+    def given(self) -> Any:
+        """The tuple, list or dict of tensors."""
+        return tree_map(self.tensors.__getitem__, self.form)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.tensors[0].shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.tensors[0].dtype
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def __getitem__(self, rows: slice | Tensor) -> "Inputs":
+        return self.map(lambda each: each[rows])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.tensors)
+
+    def numel(self) -> int:
+        return sum(each.numel() for each in self.tensors)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
+        return Inputs(tuple(change(each) for each in self.tensors), self.form)
+
+
+Batch = Tensor | Inputs
+Example = Batch | tuple[Any, ...] | list[Any] | dict[str, Any]
+
+
+def with_form(tensors: tuple[Tensor, ...], form: Any) -> Batch:
+    """The tensors in their form; None: one alone, or several by position."""
+    return (
+        tensors[0]
+        if form is None and len(tensors) == 1
+        else Inputs(tensors, form or tuple(range(len(tensors))))
+    )
+
+
+def form_of(batch: Batch) -> Any:
+    """What holds the tensors; None for one alone."""
+    return batch.form if isinstance(batch, Inputs) else None
+
+
+def tensors_of(batch: Batch) -> tuple[Tensor, ...]:
+    """The tensors in their order."""
+    return batch.tensors if isinstance(batch, Inputs) else (batch,)
+
+
+def mapped(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """Every tensor changed."""
+    return batch.map(change) if isinstance(batch, Inputs) else change(batch)
+
+
+def as_inputs(example: Any) -> Batch:
+    """One tensor or several in their form. Raises BadInput for what is no batch of inputs."""
+    if isinstance(example, Inputs):
+        return example
+    leaves, spec = tree_flatten(example)
+    for each in leaves or (None,):
         if isinstance(each, Tensor):
             require_dense("An example input", each)
         if not isinstance(each, Tensor) or each.dim() < 2:
             got = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
             raise BadInput(
-                f"An example input is a tensor such as (1, channels, height, width), not {got}. For a network of "
-                "several inputs pass a tuple of such tensors, in the order of its forward."
+                f"An example input is a tensor such as (1, channels, height, width), not {got}. {SEVERAL}"
             )
-    return inputs
+    form = tree_unflatten(range(len(leaves)), spec)
+    return leaves[0] if form in (0, (0,), [0]) else Inputs(tuple(leaves), form)
 
 
-def inputs_of(model: nn.Module, example: Any) -> tuple[Tensor, ...]:
-    """The tensors that the model's forward is given by position. Raises BadInput where it takes more or fewer."""
-    inputs = as_inputs(example)
-    try:
-        signature = inspect.signature(model.forward)
-    except (TypeError, ValueError):  # a compiled one tells when it runs
+def inputs_of(model: nn.Module, example: Any) -> Batch:
+    """The example as the model is given it, in its type. Raises BadInput where the forward takes more or fewer."""
+    inputs = cast(model, as_inputs(example))
+    signature = _signature(model)
+    if signature is None:  # a compiled one tells when it runs
         return inputs
+    args, kwargs = arguments(model, inputs)
     try:
-        signature.bind(*inputs)
+        signature.bind(*args, **kwargs)
     except TypeError as error:
         taken = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
-        shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
+        shapes = ", ".join(str(tuple(each.shape)) for each in tensors_of(inputs))
         raise BadInput(
-            f"{type(model).__name__}.forward takes {inspect.Signature(taken)}, and the example gives {len(inputs)} by "
+            f"{type(model).__name__}.forward takes {inspect.Signature(taken)}, and the example gives {len(args)} by "
             f"position, of shape {shapes}: {error}. Pass a tuple of one tensor for every input, in the order of the "
-            "forward. Inputs by name only cannot be given: wrap the network in a module that takes them by position."
+            "forward, or a dict of them by the names of its parameters."
         ) from error
     return inputs
+
+
+def arguments(model: nn.Module, inputs: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the forward is called with, by position and by name.
+
+    A tuple goes by position, item by item, and so does a list where the forward takes so many items; another list is
+    one argument. A dict goes by name where all its keys are parameters of the forward, or where the forward takes
+    it in no other way; another dict is one argument.
+    """
+    if not isinstance(inputs, Inputs):
+        return (inputs,), {}
+    given = inputs.given
+    if isinstance(given, tuple):
+        return given, {}
+    signature = _signature(model)
+    if signature is not None and isinstance(given, Mapping):
+        named = {each.name for each in signature.parameters.values() if each.kind in NAMED}
+        if _binds(signature, (), given) and (named >= given.keys() or not _binds(signature, (given,), {})):
+            return (), {name: given[name] for name in sorted(given, key=_order(signature))}
+    if isinstance(given, list) and (signature is None or _binds(signature, given, {})):
+        return tuple(given), {}
+    return (given,), {}
+
+
+def call_model(model: nn.Module, inputs: Batch) -> Any:
+    """The model's answer to inputs, which are cast to its type."""
+    inputs = cast(model, inputs)
+    if not isinstance(inputs, Inputs):
+        return model(inputs)
+    args, kwargs = arguments(model, inputs)
+    return model(*args, **kwargs)
+
+
+def cast(model: nn.Module, inputs: Batch) -> Batch:
+    """Inputs of floats in the type of the model's first floats: images are float32, networks may be halves."""
+    dtype = next((each.dtype for each in model.parameters() if each.is_floating_point()), None)
+    if dtype not in CASTABLE:
+        return inputs
+    return mapped(inputs, lambda each: each.to(dtype) if each.dtype in CASTABLE else each)
+
+
+def _signature(model: nn.Module) -> inspect.Signature | None:
+    try:
+        return inspect.signature(model.forward)
+    except (TypeError, ValueError):
+        return None
+
+
+def _binds(signature: inspect.Signature, args: Any, kwargs: Mapping[str, Any]) -> bool:
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def _order(signature: inspect.Signature) -> Callable[[str], int]:
+    places = {name: place for place, name in enumerate(signature.parameters)}
+    return lambda name: places.get(name, len(places))
 
 
 def require_dense(what: str, tensor: Tensor) -> None:
@@ -58,6 +198,6 @@ def require_dense(what: str, tensor: Tensor) -> None:
         )
 
 
-def zeros_like_batch(inputs: tuple[Tensor, ...], batch: int) -> tuple[Tensor, ...]:
+def zeros_like_batch(inputs: Batch, batch: int) -> Batch:
     """Zeros of the inputs' shapes and types, of another batch size."""
-    return tuple(torch.zeros((batch, *each.shape[1:]), dtype=each.dtype) for each in inputs)
+    return mapped(inputs, lambda each: torch.zeros((batch, *each.shape[1:]), dtype=each.dtype))

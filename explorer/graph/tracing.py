@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from explorer.graph.copies import Twin
 from explorer.graph.counts import leaves
 from explorer.graph.hollow import LEAVES, hollow_of, layer_kind, qualified
 from explorer.graph.hooks import marked
-from explorer.graph.inputs import zeros_like_batch
+from explorer.graph.inputs import Batch, Inputs, arguments, call_model, tensors_of, zeros_like_batch
 from explorer.graph.reads import ENGINE, TORCH, Reads, recorded_reads, users_line
 from explorer.graph.whole import handed_over
 
@@ -152,13 +153,24 @@ class _Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True
 
-    def __init__(self, root: nn.Module, forward: Any) -> None:
+    def __init__(self, root: nn.Module, forward: Any, inputs: Batch) -> None:
         super().__init__()
+        self._inputs = inputs
         self._thread = threading.get_ident()
         if forward is not type(root).forward:  # a method of another name, which was set on the object
             self.traced_func_name = forward.__name__
             if getattr(type(root), forward.__name__, None) is not forward:
                 raise TypeError("the forward that was set on the object is no method of its class")
+
+    def create_args_for_root(self, root_fn: Any, *_: Any) -> tuple[Any, list[Any]]:
+        """A placeholder for every tensor of the inputs, given to the forward as `call_model` gives them."""
+        count = len(tensors_of(self._inputs))
+        proxies = tuple(self.create_proxy("placeholder", f"input_{k}", (), {}) for k in range(count))
+        stand_ins: Any = proxies
+        given: Any = Inputs(stand_ins, self._inputs.form) if isinstance(self._inputs, Inputs) else proxies[0]
+        assert isinstance(self.root, nn.Module)
+        args, kwargs = arguments(self.root, given)
+        return partial(root_fn, **kwargs), [self.root, *args]
 
     # While it traces, torch.fx takes the place of nn.Module's call and of its attributes for the whole process; a
     # network that another thread evaluates meanwhile must not notice.
@@ -190,7 +202,7 @@ class _Tracer(fx.Tracer):
 
 def run_hollow(
     twin: Twin,
-    inputs: tuple[Tensor, ...],
+    inputs: Batch,
     training: bool,
     has_rule: HasRule,
     unlike: Traced | None = None,
@@ -206,7 +218,7 @@ def run_hollow(
     if unlike is not None and _operations(graph.nodes) == _operations(unlike.results):
         unlike.reads.widths.update(reads.widths)
         return None
-    results, counted = record(graph, twin, inputs, training, has_rule, tuple(twin.left_out(inputs)[1]))
+    results, counted = record(graph, twin, inputs, training, has_rule)
     return Traced(twin, results, reads, counted)
 
 
@@ -228,13 +240,12 @@ def _operations(nodes: Iterable[fx.Node]) -> list[tuple[Any, ...]]:
     return operations
 
 
-def _trace(twin: Twin, inputs: tuple[Tensor, ...], training: bool) -> tuple[fx.Graph, Reads]:
+def _trace(twin: Twin, inputs: Batch, training: bool) -> tuple[fx.Graph, Reads]:
     """The forward's operations, and what it read of modules. Raises Untraceable."""
     twin.train(training)
-    defaults = dict(zip(*twin.left_out(inputs), strict=True)) or None
     try:
         with recorded_reads(twin.modules, followed=True) as reads, handed_over(_whole):
-            return _Tracer(twin.module, twin.forward).trace(twin.module, defaults), reads
+            return _Tracer(twin.module, twin.forward, inputs).trace(twin.module), reads
     except Exception as error:  # user code runs while it is traced: anything can be raised
         raise Untraceable("torch.fx", error) from error
 
@@ -250,21 +261,20 @@ def _whole(function: Any, computed: Callable[..., Any], args: Any, kwargs: Any) 
 def record(
     graph: fx.Graph,
     twin: Twin,
-    inputs: tuple[Tensor, ...],
+    inputs: Batch,
     training: bool,
     has_rule: HasRule,
-    more: tuple[Any, ...] = (),
 ) -> tuple[dict[fx.Node, Any], dict[fx.Node, int]]:
     """Run traced operations on zeros: the result of each, and the MACs of those without a rule.
 
-    `more` are arguments behind the inputs. Raises DoesNotRun where the model does not take such inputs.
+    Raises DoesNotRun where the model does not take such inputs.
     """
     recorder = _Recorder(twin, graph, has_rule)
     with torch.inference_mode():
         try:
-            recorder.run(*zeros_like_batch(inputs, 2 if training else 1), *more)
+            recorder.run(*tensors_of(zeros_like_batch(inputs, 2 if training else 1)))
         except Exception as error:
-            shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
+            shapes = ", ".join(str(tuple(each.shape)) for each in tensors_of(inputs))
             said = (str(error).splitlines() or [type(error).__name__])[0]
             raise DoesNotRun(
                 f"{twin.name} does not run on an example of shape {shapes}: {said}. Pass an example of the shape that "
@@ -273,12 +283,12 @@ def record(
     return recorder.results, recorder.counted
 
 
-def runs(twin: Twin, inputs: tuple[Tensor, ...]) -> bool:
+def runs(twin: Twin, inputs: Batch) -> bool:
     """Whether the forward itself takes such inputs, where what torch.fx traced of it does not."""
     twin.train(mode=False)
     with torch.inference_mode():
         try:
-            twin.module(*zeros_like_batch(inputs, 1))
+            call_model(twin.module, zeros_like_batch(inputs, 1))
         except Exception:  # noqa: BLE001  # whatever a user's forward may raise
             return False
     return True

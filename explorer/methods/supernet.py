@@ -8,6 +8,7 @@ that one gate per channel serves any traced network; gates of 0 and 1 are `surge
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from explorer.chains import Chain
 from explorer.evaluate.estimates import class_logits
 from explorer.graph.checks import check_model
 from explorer.graph.copies import deep_copy
+from explorer.graph.inputs import Batch, cast
 from explorer.methods.gates import Gates
 from explorer.values import ChannelGraph
 
@@ -92,11 +94,11 @@ class Supernet:
         """The shared weights, by name, each tie once."""
         return dict(self.model.named_parameters())
 
-    def full(self, inputs: Tensor) -> Tensor:
+    def full(self, inputs: Batch) -> Tensor:
         """Logits (N, classes) of the whole network."""
         return class_logits(self.model, inputs)
 
-    def at(self, inputs: Tensor, widths: NDArray[np.int64]) -> Tensor:
+    def at(self, inputs: Batch, widths: NDArray[np.int64]) -> Tensor:
         """Logits of the subnetwork of the first `widths` units; gradients reach the shared weights that it uses."""
         if (widths == self._sizes).all():
             return self.full(inputs)
@@ -108,12 +110,12 @@ class Supernet:
         try:
             for module, name, axis, numerator, denominator in self._attributes:
                 module.__dict__[name] = axis.length(widths) * numerator // denominator
-            return class_logits(_Substituted(self.model, sliced), inputs)
+            return class_logits(_Substituted(self.model, sliced), cast(self.model, inputs))
         finally:
             for (module, name, *_), value in zip(self._attributes, before, strict=True):
                 module.__dict__[name] = value
 
-    def gated(self, inputs: Tensor, gates: Gates, retention: Tensor) -> Tensor:
+    def gated(self, inputs: Batch, gates: Gates, retention: Tensor) -> Tensor:
         """Logits at full width, every channel times its retention probability where it is read.
 
         Gradients reach the retention probabilities only: the weights are constants here.
@@ -129,7 +131,7 @@ class Supernet:
             shape = [1] * tensor.dim()
             shape[dim] = -1
             weights[name] = tensor * joined[entries].to(tensor.dtype).view(shape)
-        return class_logits(_Substituted(self.model, weights), inputs)
+        return class_logits(_Substituted(self.model, weights), cast(self.model, inputs))
 
     def _untouched(self) -> dict[str, Tensor]:
         """Copies of the buffers that a forward may write: only the full network's forward leaves traces in them."""
@@ -184,9 +186,16 @@ class _Substituted(nn.Module):
         super().__init__()
         self.__dict__["_parts"] = model, tensors  # no submodule: nothing is registered, moved or renamed
 
-    def forward(self, inputs: Tensor) -> Any:
+    @property
+    def forward(self) -> Any:  # type: ignore[override]
+        """With the signature of the module's, by which inputs are given."""
         model, tensors = self.__dict__["_parts"]
-        return functional_call(model, dict(tensors), (inputs,))
+
+        @wraps(model.forward)
+        def substituted(*args: Any, **kwargs: Any) -> Any:
+            return functional_call(model, dict(tensors), args, kwargs)
+
+        return substituted
 
 
 def _axes(graph: ChannelGraph, chains: Sequence[Chain]) -> list[_Axis]:

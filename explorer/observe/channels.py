@@ -17,6 +17,7 @@ from explorer.capture import channel_axis, per_channel, require_images_first, re
 from explorer.data.batches import fitting, split_evenly
 from explorer.data.images import Images
 from explorer.errors import BadInput
+from explorer.graph.inputs import Batch
 from explorer.values import ChannelGraph, Floats
 
 IMAGES = 500
@@ -117,14 +118,14 @@ def activations(
     )
 
 
-def values_at(model: nn.Module, graph: ChannelGraph, place: Place, inputs: Tensor) -> Tensor:
+def values_at(model: nn.Module, graph: ChannelGraph, place: Place, inputs: Batch) -> Tensor:
     """(N, channels, positions) of inputs (N, C, H, W)."""
     given, own = _seen(model, graph, place, inputs)
     here, layer = (own, place.layer) if place.reader is None else (given, place.reader)
     return per_channel(here, channel_axis(graph, layer))[:, place.rows].flatten(2)
 
 
-def _seen(model: nn.Module, graph: ChannelGraph, place: Place, inputs: Tensor) -> tuple[Tensor, Tensor]:
+def _seen(model: nn.Module, graph: ChannelGraph, place: Place, inputs: Batch) -> tuple[Tensor, Tensor]:
     """What the reader is given (an empty tensor without reader), and what the layer itself returns.
 
     Raises ExplorerError where a call is not met, or is not of one image per row.
@@ -150,7 +151,7 @@ def _seen(model: nn.Module, graph: ChannelGraph, place: Place, inputs: Tensor) -
 
 
 def maps(
-    model: nn.Module, graph: ChannelGraph, layer: int, channel: int, inputs: Tensor
+    model: nn.Module, graph: ChannelGraph, layer: int, channel: int, inputs: Batch
 ) -> tuple[Floats, bool]:
     """A channel's map on each of `inputs` (N, C, H, W): float32 (N, height, width), and whether it is the layer's own.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from explorer.capture import channel_axis, per_channel, require_images_first, require_met, run
 from explorer.data.batches import fitting, split_evenly
+from explorer.graph.inputs import Batch
 from explorer.observe.channels import place_of
 from explorer.values import Bools, ChannelGraph, Floats, Plan
 
@@ -67,8 +68,8 @@ def compare(
     graph: ChannelGraph,
     plan: Plan,
     layer: int,
-    image: Tensor,
-    inputs: Tensor,
+    image: Batch,
+    inputs: Batch,
     check: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """Compare layer number `layer` on `image` (1, C, H, W), and its error on `inputs` (N, C, H, W).
@@ -112,7 +113,7 @@ def _share(difference: float, size: float) -> float:
     return difference / size if size else math.nan
 
 
-def _output(model: nn.Module, graph: ChannelGraph, layer: int, inputs: Tensor) -> Tensor:
+def _output(model: nn.Module, graph: ChannelGraph, layer: int, inputs: Batch) -> Tensor:
     """What a layer returns, channels second; an empty tensor where the network does not call it."""
     seen: list[Tensor] = []
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from explorer.data import DataSource
+    from explorer.data.picking import Pick
     from explorer.data.tasks import Task
+    from explorer.graph.inputs import Example
     from explorer.session.history import History
     from explorer.zoo import Network
 
@@ -58,13 +60,14 @@ class Choice:
 
     source: str | Path | nn.Module | Upload
     data: DataSource | str | Path | None = None
-    example: Tensor | None = None
+    example: Example | None = None
     weights: str | Path | Upload | None = "default"
     normalize: Callable[[Tensor], Tensor] | None = None
     constructor: str | Callable[..., nn.Module] | None = None
     task: str | Task | None = None
     loss: Callable[..., Tensor] | None = None
     score: Callable[..., Tensor] | None = None
+    pick: Pick | None = None
     images: bool = True
     ready: Network | None = None
     criterion: str = ""

@@ -260,7 +260,7 @@ class ImagesRow(Row):
                 self.notebook.value = name
         elif isinstance(choice.data, Data) and choice.data.name == "Fashion-MNIST":
             self.kind.value = "bundled"
-        if choice.example is not None:
+        if choice.example is not None and hasattr(choice.example, "shape"):  # several are not typed
             self.size.value = " x ".join(str(side) for side in choice.example.shape[1:])
 
     def given(self, source: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from explorer.capture import channel_axis, run, units_read
 from explorer.errors import BadInput
 from explorer.graph.copies import deep_copy
+from explorer.graph.inputs import with_form
 from explorer.repair.readers import OtherUses
 from explorer.values import ChannelGraph
 
@@ -65,10 +66,13 @@ def scaling_readers(
 
     dtype = next((each.dtype for each in model.parameters() if each.is_floating_point()), torch.float32)
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn((IMAGES, *graph.input_shape), generator=generator).to(dtype)
+    noise = tuple(
+        torch.randn((IMAGES, *shape), generator=generator).to(dtype).repeat(2, *[1] * len(shape))
+        for shape in (graph.input_shape, *graph.more_inputs)
+    )
     chosen = {id(tensors[name]) for name in sources.values()}
     others = OtherUses(model)
     with suppress(BadInput), torch.no_grad(), others, _Scaling(chosen):
-        run(model, graph, torch.cat([noise, noise]), observe)
+        run(model, graph, with_form(noise, graph.form), observe)
         return {pair for pair, same in scales.items() if same and pair[1] not in others.found}
     return set()

@@ -16,6 +16,7 @@ from explorer.capture import run
 from explorer.data import Images
 from explorer.data.batches import fitting
 from explorer.errors import BadInput
+from explorer.graph.inputs import Batch
 from explorer.repair.branches import Branch, Branches
 from explorer.repair.moments import AT_ONCE, IMAGES, Check, Observed, nothing, rows_wanted
 from explorer.repair.patches import Places, as_matrix, output_sides, patches
@@ -44,7 +45,7 @@ class _Targets:
         graph: ChannelGraph,
         wanted: Mapping[str, Cut],
         readers: Mapping[str, Reader],
-        inputs: Tensor,
+        inputs: Batch,
         more: int,
     ) -> None:
         self._readers, self._wanted, self._more = readers, wanted, more

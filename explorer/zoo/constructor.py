@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from explorer.errors import BadInput
+from explorer.graph.inputs import Batch, call_model
 from explorer.zoo.files import shortened
 
 HOW = (
@@ -57,10 +58,10 @@ class Constructor:
 
     def build(self, how: str = HOW) -> nn.Module:
         """Import and call it; random numbers drawn on the way do not count. Raises BadInput that ends with `how`."""
-        call = _imported(self.module, self.name, how)
+        make = _imported(self.module, self.name, how)
         try:
             with torch.random.fork_rng(devices=[]):
-                model = call(*self.args, **self.kwargs)
+                model = make(*self.args, **self.kwargs)
         except Exception as error:  # a user's constructor may raise anything
             raise BadInput(
                 f"{self.expression} of {self.module} raised {type(error).__name__}: {error}. {how}"
@@ -151,7 +152,7 @@ def not_importable(value: object) -> str:
     return "" if found == value else f"{module}.{name} is something else now"
 
 
-def require_same(constructor: Constructor, model: nn.Module, example: Tensor, answer: Any) -> None:
+def require_same(constructor: Constructor, model: nn.Module, example: Batch, answer: Any) -> None:
     """Raise BadInput unless the constructor makes the same network as `model`, which answers `example` so."""
     made = constructor.build()
     if difference := _difference(made, model):
@@ -160,7 +161,7 @@ def require_same(constructor: Constructor, model: nn.Module, example: Tensor, an
     made.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            again = made(example)
+            again = call_model(made, example)
     except Exception as error:  # a user's forward may raise anything
         raise BadInput(
             f"The network that {constructor.expression} makes cannot take the example: {type(error).__name__}: {error}."
@@ -174,7 +175,7 @@ def require_same(constructor: Constructor, model: nn.Module, example: Tensor, an
 
 
 def first_same(
-    likely: Iterable[Constructor], model: nn.Module, example: Tensor, answer: Any
+    likely: Iterable[Constructor], model: nn.Module, example: Batch, answer: Any
 ) -> Constructor | None:
     """The first constructor that makes the same network as `model`."""
     with warnings.catch_warnings():
@@ -186,7 +187,7 @@ def first_same(
     return None
 
 
-def own_class(model: nn.Module, example: Tensor, answer: Any) -> tuple[Constructor | None, str]:
+def own_class(model: nn.Module, example: Batch, answer: Any) -> tuple[Constructor | None, str]:
     """The class of a module as its constructor, if it needs no arguments; else None and the reason."""
     cls = type(model)
     name = cls.__name__

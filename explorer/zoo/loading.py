@@ -27,9 +27,10 @@ from explorer.data.bundled import CLASSES, SIDE
 from explorer.data.fitting import require_finite, taking
 from explorer.data.folders import require_all_classes
 from explorer.data.named import NAMED, is_named, renumbered
+from explorer.data.picking import Pick
 from explorer.data.tasks import CLASSIFICATION, Own, Task, as_task, chosen_output, guess
 from explorer.errors import BadInput, ExplorerError, UnknownName
-from explorer.graph.inputs import require_dense
+from explorer.graph.inputs import Batch, Example, as_inputs, call_model, cast, mapped, tensors_of
 from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archive import load_archive
 from explorer.zoo.built import Built, sample_input
@@ -73,13 +74,14 @@ TORCHVISION = "torchvision:"  # before the name of one of its classifiers
 def load(
     source: str | Path | nn.Module,
     data: DataSource | None = None,
-    example: Tensor | None = None,
+    example: Example | None = None,
     normalize: Callable[[Tensor], Tensor] | None = None,
     weights: str | Path | None = "default",
     constructor: object = None,
     task: str | Task | None = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
     score: Callable[[Any, Any], Tensor] | None = None,
+    pick: Pick | None = None,
 ) -> Network:
     """A network to explore: a bundled name, one of torchvision's classifiers ("resnet18" or "torchvision:resnet18"),
     an nn.Module, the path of a torch.export archive (.pt2), or "package.module:name", a class or function that makes
@@ -88,9 +90,12 @@ def load(
     `data` are images to judge it on: a Data, the name of a data set ("cifar10", "cifar100", "mnist", "fashion_mnist",
     "svhn", "stl10", "imagenette", "food101": downloaded once, Imagenette's labels are ImageNet's for a network of 1,000
     logits), a folder (one of the same name as a data set has a separator in its path, "./mnist", or is a Path), or
-    anything else that becomes explore images. `normalize` maps
+    anything else that becomes explore images. `pick` says what of an item
+    is image and what target, such as (0, 1), ("image", "mask"), ((0, 1), 2) for two inputs, or a function.
+    `normalize` maps
     those images in [0, 1] to inputs; without it float images are taken as inputs already, and a network by name
-    normalises uint8 images as its own. `example` is an input, float (1, C, H, W); without it the first explore
+    normalises uint8 images as its own. `example` is an input, float (1, C, H, W), or
+    a tuple, list or dict of several; without it the first explore
     image is, and where a network by name has no images, a random input of its size.
 
     `weights`: "default" (those that ship with the explorer; torchvision's best, from its cache or downloaded;
@@ -115,7 +120,7 @@ def load(
     require_finite(built.name, built.model)
     told = as_task(task, loss, score)
     given = None if example is None else _checked_example(example)
-    values = _as_data(data, normalize, built, given)
+    values = _as_data(data, normalize, built, given, pick)
     sample, answer = _example(built, values, given, isinstance(data, str | Path))
     notes = built.notes
     if values is not None and (data is not None or told is not None):  # else bundled images, read when needed
@@ -259,7 +264,7 @@ def _bundled(name: str, weights: str | Path | None) -> Built:
     return _with_weights(built, weights)
 
 
-def _constructor(built: Built, given: object, sample: Tensor, answer: Any) -> tuple[Constructor | None, str]:
+def _constructor(built: Built, given: object, sample: Batch, answer: Any) -> tuple[Constructor | None, str]:
     """How exported files make the network, or None and why not."""
     if given is not None:
         made = as_constructor(given)
@@ -281,14 +286,15 @@ def _as_data(
     data: DataSource | None,
     normalize: Callable[[Tensor], Tensor] | None,
     built: Built,
-    example: Tensor | None,
+    example: Batch | None,
+    pick: Pick | None,
 ) -> Data | None:
     if data is None:
         bundled = built.source is not None and built.normalize is not None
         return fashion_mnist(normalize or built.normalize or identity) if bundled else None
     own_size = built.crop is not None and (example is None or example.shape[2:] == built.crop.size)
     crop = built.crop if own_size or example is None else _crop(example)
-    values = as_data(data, normalize, size=crop)
+    values = as_data(data, normalize, size=crop, pick=pick)
     if isinstance(data, str | Path) and set(values.classes) < set(built.classes):
         values = renumbered(values, built.classes)
     if not values.classes:  # without labels, answers have names all the same
@@ -310,9 +316,9 @@ def _normalised(images: Images, own: Callable[[Tensor], Tensor]) -> Images:
     return replace(images, normalize=own) if images.pixels.dtype == torch.uint8 else images
 
 
-def _crop(example: Tensor) -> Crop | None:
+def _crop(example: Batch) -> Crop | None:
     """What makes pictures of the example's size."""
-    if example.dim() != 4:
+    if len(example.shape) != 4:
         return None
     channels, height, width = example.shape[1:]
     return Crop((height, width), None, 1 if channels == 1 else 3 if channels == 3 else None)
@@ -372,17 +378,17 @@ def _of_named_set(name: str, data: Data, logits: int, of_imagenet: bool) -> Data
     )
 
 
-def _example(built: Built, data: Data | None, example: Tensor | None, pictures: bool) -> tuple[Tensor, Any]:
+def _example(built: Built, data: Data | None, example: Batch | None, pictures: bool) -> tuple[Batch, Any]:
     """The given example, or the first explore image, and the answer to it; both are tried if shapes differ."""
     name, model = built.name, built.model
     first = None if data is None else as_images(data, "explore").inputs(slice(0, 1))
     if example is not None:
         answer = _answer(model, name, example, "an example")
-        if first is not None and first.shape != example.shape:
+        if first is not None and _shapes(first) != _shapes(example):
             _answer(model, name, first, "images")
-        return example, answer
+        return cast(model, example), answer
     if first is not None:
-        return first, _answer(model, name, first, "images", FITTED if pictures else FORWARD)
+        return cast(model, first), _answer(model, name, first, "images", FITTED if pictures else FORWARD)
     if built.shape is not None:
         sample = sample_input(built.shape)
         return sample, _answer(model, name, sample, "an input")
@@ -392,24 +398,44 @@ def _example(built: Built, data: Data | None, example: Tensor | None, pictures: 
     )
 
 
-def _checked_example(example: object) -> Tensor:
+def _checked_example(example: object) -> Batch:
     """A private copy on the CPU."""
-    if not isinstance(example, Tensor) or not example.is_floating_point():
-        found = example.dtype if isinstance(example, Tensor) else type(example).__name__
-        raise BadInput(f"The example is {found}; expected a float tensor, a batch of one normalised input.")
-    require_dense("The example", example)
-    if example.dim() < 2 or len(example) != 1:
-        raise BadInput(
-            f"The example has shape {tuple(example.shape)}; expected a batch of one, such as (1, 3, 32, 32). "
-            "Take example[:1], or example.unsqueeze(0) of a single input."
-        )
-    if not torch.isfinite(example.float()).all():  # 8-bit floats have no test of their own
-        raise BadInput("The example holds NaN or infinite numbers.")
-    return example.detach().cpu().clone()
+    inputs = as_inputs(example)
+    for each in tensors_of(inputs):
+        if not each.is_floating_point():
+            raise BadInput(
+                f"The example is {each.dtype}; expected a float tensor, a batch of one normalised input."
+            )
+        if len(each) != 1:
+            raise BadInput(
+                f"The example has shape {tuple(each.shape)}; expected a batch of one, such as (1, 3, 32, 32). "
+                "Take example[:1], or example.unsqueeze(0) of a single input."
+            )
+        if not torch.isfinite(each.float()).all():  # 8-bit floats have no test of their own
+            raise BadInput("The example holds NaN or infinite numbers.")
+    return mapped(inputs, lambda each: each.detach().cpu().clone())
 
 
-def _answer(model: nn.Module, name: str, inputs: Tensor, what: str, hint: str = FORWARD) -> Any:
+def _way_out(model: nn.Module, inputs: Batch) -> str:
+    """What makes pictures of other channels, or with channels last, fit the first convolution; "" if they may."""
+    wanted = next((each.in_channels for each in model.modules() if isinstance(each, nn.Conv2d)), 0)
+    if len(inputs.shape) != 4 or inputs.shape[1] == wanted:
+        return ""
+    if inputs.shape[3] == wanted:
+        return "Channels come first: pass images.permute(0, 3, 1, 2)."
+    if (inputs.shape[1], wanted) == (1, 3):
+        return "Grey pictures become coloured ones by images.repeat(1, 3, 1, 1)."
+    return "Coloured pictures become grey by images.mean(1, keepdim=True)." if wanted == 1 else ""
+
+
+def _shapes(inputs: Batch) -> list[torch.Size]:
+    return [each.shape for each in tensors_of(inputs)]
+
+
+def _answer(model: nn.Module, name: str, inputs: Batch, what: str, hint: str = FORWARD) -> Any:
     """What the network answers; raises BadInput where it does not take the inputs."""
+    if hint == FORWARD:
+        hint = _way_out(model, inputs) or hint
     # Not inference_mode: a module that keeps a tensor of its forward could then not be trained.
     with taking(name, inputs, hint, what), torch.no_grad(), same_random_numbers():
-        return model(inputs)
+        return call_model(model, inputs)

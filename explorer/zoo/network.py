@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from explorer.data.images import Data
 from explorer.data.pictures import Crop
+from explorer.graph.inputs import Batch, tensors_of
 from explorer.values import content_key
 from explorer.zoo.constructor import Constructor
 
@@ -22,7 +23,8 @@ LONGEST = 100  # bytes of a file's name that are the network's: file systems tak
 class Network:
     """What `load` returns.
 
-    `model` is a private copy in eval mode, on the CPU; `example` an input, a batch of one; `normalize` maps
+    `model` is a private copy in eval mode, on the CPU; `example` an input, a batch of one
+    (`Inputs` where its forward takes several); `normalize` maps
     images in [0, 1] to inputs, and `crop` pictures of any size to such images (None: not known). `source` is the
     Python file of a bundled network's class, None for others.
 
@@ -33,7 +35,7 @@ class Network:
 
     name: str
     model: nn.Module
-    example: Tensor
+    example: Batch
     data: Data | None
     normalize: Callable[[Tensor], Tensor]
     source: str | None
@@ -46,8 +48,9 @@ class Network:
 
     def __repr__(self) -> str:
         images = "without images" if self.data is None else f"on {self.data.name}"
+        shapes = ", ".join(str(tuple(each.shape)) for each in tensors_of(self.example))
         weights = "" if self.trained else ", untrained"
-        return f"<Network {self.name} {images}, inputs {tuple(self.example.shape)}{weights}>"
+        return f"<Network {self.name} {images}, inputs {shapes}{weights}>"
 
     @cached_property
     def file_name(self) -> str:

@@ -183,8 +183,8 @@ def test_a_shuffled_loader_does_not_move_the_random_numbers() -> None:
 BAD = {
     "nothing": (None, "Data cannot be a NoneType. Accepted: a pair of tensors"),
     "a path": ("images/", "There is no folder images"),
-    "a triple": ((PIXELS, LABELS, LABELS), "Data cannot be a tuple"),
-    "lists": (([1.0], [0]), "The images are a list, not a tensor"),
+    "a triple": ((PIXELS, LABELS, LABELS), r"The data is a tuple of 3, .* pick=\(0, 1\)"),
+    "lists": (([1.0], [0]), "The images are a float, not a tensor"),
     "labels in a list": ((PIXELS, [0, 1]), "The labels are a list"),
     "texts": ((np.array(["a"]), LABELS), "array of dtype <U1 cannot be images"),
     "whole numbers": ((PIXELS.long(), LABELS), "dtype torch.int64; expected uint8"),
@@ -197,7 +197,20 @@ BAD = {
         TensorDataset(PIXELS, LABELS, LABELS),
         r"Item 0 .* a tuple of 3, not \(image, label\)",
     ),
-    "a dictionary": (Listed([{"image": PIXELS[0]}]), "image of item 0 is a dict, not a tensor"),
+    "a dictionary": (
+        Listed([{"picture": PIXELS[0]}]),
+        "Item 0 of the data is a dict with the keys 'picture', .* pick=",
+    ),
+    "a dictionary of two pictures": (
+        Listed([{"image": PIXELS[0], "mask": PIXELS[0, 0], "label": 0}]),
+        "Item 0 of the data is a dict with the keys 'image', 'mask', 'label', .* pick=",
+    ),
+    "a generator": ((each for each in [(PIXELS[0], 0)]), "generator. It can be read only once"),
+    "an iterator": (iter(DataLoader(TensorDataset(PIXELS, LABELS))), "It can be read only once"),
+    "a split": (
+        torch.utils.data.random_split(TensorDataset(PIXELS, LABELS), [2, 3]),
+        r"a list of 2 Subsets: .*data\[0\]",
+    ),
     "a tensor without channels": (PIXELS[:, 0], r"not shape \(5, 4, 4\)"),
     "labels of some": (Listed([(PIXELS[0], 1), PIXELS[1]]), "1 of 2 items of the data have a label"),
     "pictures of two sizes": (

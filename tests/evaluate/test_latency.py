@@ -56,7 +56,7 @@ def test_nothing_to_measure_is_refused(model: nn.Module, number: str, wrong: obj
 
 @pytest.mark.parametrize("example", [None, [[0.0]], torch.tensor(1.0), torch.zeros(0, 1, 6, 6)])
 def test_an_example_that_is_no_input_is_refused(model: nn.Module, example: object) -> None:
-    with pytest.raises(BadInput, match=r"The example is .*; expected an input"):
+    with pytest.raises(BadInput, match=r"The example is empty|An example input is"):
         measure_latency(model, example, batch=1)  # type: ignore[arg-type]
 
 

@@ -129,7 +129,7 @@ def test_trials_differ_from_the_example_and_hold_what_the_model_answers():
 
 
 def test_whole_numbers_are_left_alone():
-    (indices,) = program._like((torch.tensor([[3, 1]]),), 2)
+    indices = program._like(torch.tensor([[3, 1]]), 2)
     assert indices.tolist() == [[3, 1], [3, 1]]
 
 
@@ -143,7 +143,7 @@ def test_whole_numbers_are_left_alone():
     ],
 )
 def test_other_answers_are_refused(found, words):
-    trial = Trial((torch.zeros(2, 1),), (torch.tensor([[1.0, 2.0], [3.0, 4.0]]),))
+    trial = Trial((torch.zeros(2, 1),), (torch.tensor([[1.0, 2.0], [3.0, 4.0]]),), (), {})
     program.require_same("The file", list(trial.wanted), trial, 1e-4)
     program.require_same("The file", [trial.wanted[0] + 0.0003], trial, 1e-4)
     with pytest.raises(ExplorerError, match=words):

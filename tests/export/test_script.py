@@ -12,7 +12,7 @@ from torch import nn
 from explorer.errors import ExplorerError
 from explorer.export import definition, export, script
 from explorer.export.rebuild import rebuild
-from explorer.graph.inputs import as_inputs
+from explorer.graph.inputs import tensors_of
 from explorer.zoo.networks import NETWORKS
 
 # Runs scripts where nothing can be imported but Python's own modules, torch and the modules named.
@@ -58,7 +58,7 @@ def run_guarded(cuts, folder, *allowed):
         scripts[name] = str(export(folder / name, *cut.all)["script"])
         inputs[name] = [
             torch.randn(3, *each.shape[1:], generator=draw, dtype=torch.float32).to(each.dtype)
-            for each in as_inputs(cut.network.example)
+            for each in tensors_of(cut.network.example)
         ]
     torch.save(inputs, folder / "inputs.pt")
     arguments = [str(folder / "inputs.pt"), json.dumps(scripts), str(folder / "answers.pt"), *allowed]
