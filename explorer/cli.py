@@ -139,7 +139,7 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
         "--rank",
         default="l1",
         metavar="BY",
-        help=f"rank channels by: {', '.join(CRITERIA)} (default: taylor)",
+        help=f"rank channels by: {', '.join(CRITERIA)} (default: l1)",
     )
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument(

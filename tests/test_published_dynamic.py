@@ -36,7 +36,7 @@ def test_errors_are_percentages_with_the_dense_network_best():
         assert dense_of(row).error <= row.error < 35
         assert row.top5_error is None or row.top5_error < row.error
         assert (row.saved is None) == (row.by == "dense")
-        assert row.saved is None or 40 < row.saved < 65
+        assert row.saved is None or 20 < row.saved < 65
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,9 @@ def test_two_printed_gaps_contradict_their_errors():
 def test_what_was_not_read_is_not_there():
     assert "mobilenet" in NOT_READ
     assert not any("mobilenet" in row.network.lower() for row in (*PRUNED, *GATED))
-    assert [row.by for row in PRUNED if row.data == "ImageNet" and row.top5_error is None] == ["cgnet"] * 2
+    assert [row.by for row in PRUNED if row.data == "ImageNet" and row.top5_error is None] == [
+        *("cgnet", "taylor", "cgnet")
+    ]
     assert all(row.top5_error is None and row.printed_gap is None for row in PRUNED if row.data == "CIFAR-10")
 
 

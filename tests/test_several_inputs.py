@@ -62,7 +62,8 @@ def loaded(kind: type[Pair]) -> explorer.Network:
     torch.manual_seed(1)
     form = None if kind is Pair else FORM
     train, explore = (
-        Images(A[rows], Y[rows], identity, (B[rows],), form) for rows in (slice(0, 60), slice(60, 120))
+        Images(A[rows], Y[rows], identity, more=(B[rows],), form=form)
+        for rows in (slice(0, 60), slice(60, 120))
     )
     return explorer.load(kind(), data=Data("two", ("a", "b", "c"), train, explore, None))
 

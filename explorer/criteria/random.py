@@ -17,9 +17,8 @@ class Random:
     name: str = "random"
     label: str = "at random"
     about: str = (
-        "A control: widths and channels are drawn, and one draw is luck: on resnet20 at 50 % of MACs eight gave "
-        "46.7 to "
-        "72.3 % with BN re-estimated. Trade-off compares with several, at uniform widths and at the ranking's own."
+        "A control: widths and channels are drawn, and one draw is luck. Trade-off compares with several, at uniform "
+        "widths and at the ranking's own."
     )
     needs_data: bool = False
     comparable: bool = True

@@ -204,8 +204,7 @@ def _hundredths(points: float) -> str:
 
 
 def verdict(comparison: Comparison, strings: Strings) -> str:
-    """Who is better after retraining, or that they are not told apart, in words from the 95 % interval of the "
-    "difference."""
+    """Who is better after retraining, or that they are not told apart, from the 95 % interval of the difference."""
     paired = _block(comparison).paired
     if paired is None:
         return strings("chain_compare_untrained")

@@ -118,8 +118,9 @@ def flips(outcomes: Outcomes) -> Flips:
 
 
 def hit(scored: Scored) -> Flips:
-    """The same where images have scores and no classes: `broken` are those whose score fell, `mended` rose, most "
-    "first."""
+    """The same where images have scores and no classes: `broken` are those whose score fell, `mended` those whose rose,
+    most changed first.
+    """
     change = scored.now.astype(np.float64) - scored.reference
     change[np.abs(change) <= NOISE * np.maximum(1, np.abs(scored.reference))] = 0
     order = np.argsort(change, kind="stable")

@@ -7,7 +7,9 @@ TABLE = {
     "title_no_data_help": "Without images there are plans and costs, and no accuracy",
     "title_untrained": "untrained, {images}",
     "rank": "Rank channels by",
-    "rank_help": "Criterion: the rule that scores channels; those of low importance go first",
+    "rank_help": "Criterion: the rule that scores channels; those of low importance go first. The best of several "
+    "on the "
+    "same images is a choice too: Final check has others",
     "undo": "Undo",
     "redo": "Redo",
     "undo_help": "Undo (Ctrl+Z)",
@@ -465,7 +467,8 @@ TABLE = {
     "tradeoff_band_images": "bands: {images} images",
     "tradeoff_sweep": "Compare with uniform and random",
     "tradeoff_sweep_help": "Evaluates, at seven sizes, the same share of every layer (uniform), and the same widths "
-    "with channels drawn at random; never trained, else as chosen after cutting; on the first 500 explore images",
+    "and those of the ranking with channels drawn at random; never trained, else as chosen after cutting; on the "
+    "first 500 explore images",
     "tradeoff_sweep_stop": "Stop comparing",
     "tradeoff_sweep_progress": "{done} of {of}",
     "tradeoff_visit": "State",
@@ -736,7 +739,7 @@ TABLE = {
     "instance_source_help": "Who chooses each image's channels: its own activations, without any "
     "training, or a trained method",
     "instance_keep": "Keep",
-    "instance_keep_help": "Keep per image: the share of channels that an image keeps (ManiDP: on average)",
+    "instance_keep_help": "Keep per image: the share of channels that an image keeps (ManiDP: on average, and at most)",
     "instance_view_gallery": "Gallery",
     "instance_view_gallery_help": "Images from the fewest MACs to the most; tap one or two",
     "instance_view_strip": "Strip",
@@ -834,7 +837,7 @@ TABLE = {
     "instance_method_fbs_help": "Feature Boosting and Suppression (Gao et al. 2019)",
     "instance_method_fbs_about": "Each image keeps the same number of channels, but its own. A copy is trained.",
     "instance_set_level": "keep per image, %",
-    "instance_set_level_help": "Mean share of channels above the threshold, when the training ends",
+    "instance_set_level_help": "At most this share of the saliencies is above the threshold, when the training ends",
     "instance_set_density": "density, %",
     "instance_set_density_help": "Share of channels that every image keeps in every layer",
     "instance_set_sparsity": "sparsity λ'",
@@ -1259,6 +1262,14 @@ TABLE = {
     "instance_published_axis": "more errors",
     "instance_published_macs": "MACs",
     "instance_published_fpgm": "FPGM, static",
+    "instance_published_mil": "MIL, static",
+    "instance_published_sfp": "SFP, static",
+    "instance_published_pfp": "PFP, static",
+    "instance_published_lccn": "LCCN, static",
+    "instance_published_taylor": "Taylor, static",
+    "instance_published_dmc": "DMC, static",
+    "instance_published_dsa": "DSA, static",
+    "instance_published_dhp": "DHP, static",
     "instance_published_hinge": "Hinge, static",
     "instance_published_hrank": "HRank, static",
     "instance_published_cgnet": "CGNet",
@@ -1298,8 +1309,6 @@ TABLE = {
     "instance_published_caveat_unit": "no unit is told",
     "instance_published_mixed": "MACs are theoretical savings. Training recipes differ between methods.",
     "instance_published_missing": "Not read, and so left out: {tables}.",
-    "instance_published_missing_rows": "further rows of these tables, some of them ahead of ManiDP (docs/manidp.md "
-    "names them)",
     "instance_published_missing_mobilenet": "ManiDP's results for MobileNetV2",
     "instance_published_missing_speed": "its measured speed",
     "instance_published_missing_ablation": "its tables without single terms",
