@@ -122,7 +122,7 @@ def inputs_of(model: nn.Module, example: Any) -> Batch:
         raise BadInput(
             f"{type(model).__name__}.forward takes {inspect.Signature(taken)}, and the example gives {len(args)} by "
             f"position, of shape {shapes}: {error}. Pass a tuple of one tensor for every input, in the order of the "
-            "forward, or a dict of them by the names of its parameters."
+            "forward, or a dict of them by the names of its parameters; as data ((first, second), labels)."
         ) from error
     return inputs
 

@@ -28,7 +28,7 @@ from explorer.data.fitting import require_finite, require_labels, require_logits
 from explorer.data.folders import image_folder, require_all_classes
 from explorer.data.picking import Pick
 from explorer.errors import BadInput, ExplorerError, UnknownName
-from explorer.graph.inputs import Batch, Example, as_inputs, call_model, cast, mapped, tensors_of
+from explorer.graph.inputs import Batch, Example, as_inputs, call_model, inputs_of, mapped, tensors_of
 from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archive import load_archive
 from explorer.zoo.built import Built, sample_input
@@ -288,14 +288,15 @@ def _fitting(name: str, data: Data, answer: Any, from_folder: bool) -> Data:
 def _example(built: Built, data: Data | None, example: Batch | None) -> tuple[Batch, Any]:
     """The given example, or the first explore image, and the answer to it; both are tried if shapes differ."""
     name, model = built.name, built.model
-    first = None if data is None else as_images(data, "explore").inputs(slice(0, 1))
+    first = None if data is None else inputs_of(model, as_images(data, "explore").inputs(slice(0, 1)))
     if example is not None:
+        example = inputs_of(model, example)
         answer = _answer(model, name, example, "an example")
         if first is not None and _shapes(first) != _shapes(example):
             _answer(model, name, first, "images")
-        return cast(model, example), answer
+        return example, answer
     if first is not None:
-        return cast(model, first), _answer(model, name, first, "images")
+        return first, _answer(model, name, first, "images")
     if built.shape is not None:
         sample = sample_input(built.shape)
         return sample, _answer(model, name, sample, "an input")
