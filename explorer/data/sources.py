@@ -47,8 +47,8 @@ def as_images(data: DataSource, split: Split, pick: Pick | None = None) -> Image
     """The images of `split` of a Data or folder; any other source as it is, float images taken as inputs already.
 
     uint8 images are divided by 255. `pick` says what of an item is image and what target (`data.picking`).
-    Raises BadInput for a split that is missing, an empty data set, wrong
-    shapes or dtypes, NaN, and labels out of range.
+    Raises BadInput for a split that is missing, an empty data set, wrong shapes or dtypes, NaN, and labels out of
+    range.
     """
     require_name("split", split, SPLITS)
     if isinstance(data, Images):
@@ -181,6 +181,8 @@ def _collected(
 def _images(
     pixels: Sequence[Tensor], labels: Tensor | None, normalize: Callable[[Tensor], Tensor], form: Any
 ) -> Images:
+    if not pixels:
+        raise BadInput(f"There is no image among the inputs. {ACCEPTED}")
     return Images(pixels[0], labels, normalize, tuple(pixels[1:]), None if form in (0, (0,), [0]) else form)
 
 

@@ -66,11 +66,10 @@ def load(
 
     `data` are images to judge it on: a Data, or anything else that becomes explore images. `pick` says what of an item
     is image and what target, such as (0, 1), ("image", "mask"), ((0, 1), 2) for two inputs, or a function.
-    `normalize` maps
-    those images in [0, 1] to inputs; without it float images are taken as inputs already, and a network by name
-    normalises uint8 images as its own. `example` is an input, float (1, C, H, W), or
-    a tuple, list or dict of several; without it the first explore
-    image is, and where a network by name has no images, a random input of its size.
+    `normalize` maps those images in [0, 1] to inputs; without it float images are taken as inputs already, and a
+    network by name normalises uint8 images as its own. `example` is an input, float (1, C, H, W), or a tuple, list or
+    dict of several; without it the first explore image is, and where a network by name has no images, a random input
+    of its size.
 
     `weights`: "default" (those that ship with the explorer; torchvision's best, from its cache or downloaded;
     those that the module has), None (untrained, for a network by name), or a file of tensors: safetensors or a
