@@ -22,6 +22,8 @@ def taking(name: str, inputs: Batch, hint: str, what: str = "inputs") -> Iterato
     except ExplorerError:
         raise
     except Exception as error:  # a user's forward may raise anything
+        if "not implemented for" in str(error):
+            hint = "This machine's torch lacks that operation for its type of numbers: pass model.float()."
         shapes = ", ".join(f"{tuple(each.shape)} ({each.dtype})" for each in tensors_of(inputs))
         raise BadInput(
             f"{name} cannot take {what} of shape {shapes}: {type(error).__name__}: {error}. {hint}"

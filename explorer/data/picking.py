@@ -10,7 +10,7 @@ from explorer.errors import BadInput, ExplorerError
 
 Pick = Callable[[Any], tuple[Any, Any]] | tuple[Any, Any]
 IMAGES = ("image", "images", "img", "imgs", "pixel_values", "input", "inputs", "x")
-TARGETS = ("label", "labels", "target", "targets", "y")
+TARGETS = ("label", "labels", "target", "targets", "y", "mask", "masks")
 HOW = (
     "Say which with pick=: two places or keys, such as pick=(0, 1) or pick=('image', 'label'), where several inputs "
     "are a tuple, list or dict of them, pick=((0, 1), 2), and None is no target; or a function that returns "

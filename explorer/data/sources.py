@@ -183,9 +183,10 @@ def _collected(
 def _images(
     pixels: Sequence[Tensor], labels: Tensor | None, normalize: Callable[[Tensor], Tensor], form: Any
 ) -> Images:
-    return Images(
-        pixels[0], labels, normalize, None, tuple(pixels[1:]), None if form in (0, (0,), [0]) else form
-    )
+    if not pixels:
+        raise BadInput(f"There is no image among the inputs. {ACCEPTED}")
+    held = None if form in (0, (0,), [0]) else form
+    return Images(pixels[0], labels, normalize, more=tuple(pixels[1:]), form=held)
 
 
 def _length(data: Any) -> int:

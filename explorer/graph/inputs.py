@@ -122,7 +122,7 @@ def inputs_of(model: nn.Module, example: Any) -> Batch:
         raise BadInput(
             f"{type(model).__name__}.forward takes {inspect.Signature(taken)}, and the example gives {len(args)} by "
             f"position, of shape {shapes}: {error}. Pass a tuple of one tensor for every input, in the order of the "
-            "forward, or a dict of them by the names of its parameters."
+            "forward, or a dict of them by the names of its parameters; as data ((first, second), labels)."
         ) from error
     return inputs
 
@@ -142,9 +142,10 @@ def arguments(model: nn.Module, inputs: Batch) -> tuple[tuple[Any, ...], dict[st
     signature = _signature(model)
     if signature is not None and isinstance(given, Mapping):
         named = {each.name for each in signature.parameters.values() if each.kind in NAMED}
-        if _binds(signature, (), given) and (named >= given.keys() or not _binds(signature, (given,), {})):
-            return (), {name: given[name] for name in sorted(given, key=_order(signature))}
-    if isinstance(given, list) and (signature is None or _binds(signature, given, {})):
+        bound = _bound(signature, (), given)
+        if bound is not None and (named >= given.keys() or _bound(signature, (given,), {}) is None):
+            return bound.args, bound.kwargs
+    if isinstance(given, list) and (signature is None or _bound(signature, given, {}) is not None):
         return tuple(given), {}
     return (given,), {}
 
@@ -173,17 +174,13 @@ def _signature(model: nn.Module) -> inspect.Signature | None:
         return None
 
 
-def _binds(signature: inspect.Signature, args: Any, kwargs: Mapping[str, Any]) -> bool:
+def _bound(
+    signature: inspect.Signature, args: Any, kwargs: Mapping[str, Any]
+) -> inspect.BoundArguments | None:
     try:
-        signature.bind(*args, **kwargs)
+        return signature.bind(*args, **kwargs)
     except TypeError:
-        return False
-    return True
-
-
-def _order(signature: inspect.Signature) -> Callable[[str], int]:
-    places = {name: place for place, name in enumerate(signature.parameters)}
-    return lambda name: places.get(name, len(places))
+        return None
 
 
 def require_dense(what: str, tensor: Tensor) -> None:

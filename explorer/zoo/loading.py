@@ -30,7 +30,7 @@ from explorer.data.named import NAMED, is_named, renumbered
 from explorer.data.picking import Pick
 from explorer.data.tasks import CLASSIFICATION, Own, Task, as_task, chosen_output, guess
 from explorer.errors import BadInput, ExplorerError, UnknownName
-from explorer.graph.inputs import Batch, Example, as_inputs, call_model, cast, mapped, tensors_of
+from explorer.graph.inputs import Batch, Example, as_inputs, call_model, inputs_of, mapped, tensors_of
 from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.archive import load_archive
 from explorer.zoo.built import Built, sample_input
@@ -92,11 +92,10 @@ def load(
     logits), a folder (one of the same name as a data set has a separator in its path, "./mnist", or is a Path), or
     anything else that becomes explore images. `pick` says what of an item
     is image and what target, such as (0, 1), ("image", "mask"), ((0, 1), 2) for two inputs, or a function.
-    `normalize` maps
-    those images in [0, 1] to inputs; without it float images are taken as inputs already, and a network by name
-    normalises uint8 images as its own. `example` is an input, float (1, C, H, W), or
-    a tuple, list or dict of several; without it the first explore
-    image is, and where a network by name has no images, a random input of its size.
+    `normalize` maps those images in [0, 1] to inputs; without it float images are taken as inputs already, and a
+    network by name normalises uint8 images as its own. `example` is an input, float (1, C, H, W), or a tuple, list or
+    dict of several; without it the first explore image is, and where a network by name has no images, a random input
+    of its size.
 
     `weights`: "default" (those that ship with the explorer; torchvision's best, from its cache or downloaded;
     those that the module has), None (untrained, for a network by name), or a file of tensors: safetensors or a
@@ -381,14 +380,15 @@ def _of_named_set(name: str, data: Data, logits: int, of_imagenet: bool) -> Data
 def _example(built: Built, data: Data | None, example: Batch | None, pictures: bool) -> tuple[Batch, Any]:
     """The given example, or the first explore image, and the answer to it; both are tried if shapes differ."""
     name, model = built.name, built.model
-    first = None if data is None else as_images(data, "explore").inputs(slice(0, 1))
+    first = None if data is None else inputs_of(model, as_images(data, "explore").inputs(slice(0, 1)))
     if example is not None:
+        example = inputs_of(model, example)
         answer = _answer(model, name, example, "an example")
         if first is not None and _shapes(first) != _shapes(example):
             _answer(model, name, first, "images")
-        return cast(model, example), answer
+        return example, answer
     if first is not None:
-        return cast(model, first), _answer(model, name, first, "images", FITTED if pictures else FORWARD)
+        return first, _answer(model, name, first, "images", FITTED if pictures else FORWARD)
     if built.shape is not None:
         sample = sample_input(built.shape)
         return sample, _answer(model, name, sample, "an input")

@@ -138,6 +138,8 @@ def test_further_pictures_are_normalised_as_the_first_and_other_inputs_are_not()
         (Items(lambda k: (A[k], Y[k])), lambda item: 7, "TypeError: cannot unpack"),
         (Items(lambda k: (A[k], B[k, :, :2] if k else B[k])), (((0, 1)), None), "number 1 has"),
         (Items(lambda k: (A[k], B[k]) if k else {"x": A[k]}), (0, None), "KeyError: 0"),
+        (((), Y), None, "no image among the inputs"),
+        (Items(lambda k: ([], 0)), None, "no image among the inputs"),
         (((A, B[:2]), Y), None, r"4 images were given, and a further input of shape \(2, 2, 3, 3\)"),
         (((A, B.log()), Y), None, "further input holds NaN or infinite"),
     ],

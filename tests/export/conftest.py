@@ -11,7 +11,7 @@ from torch import nn
 import explorer
 from explorer.data import Normalize, identity
 from explorer.export import Measured, Report
-from explorer.graph.inputs import Example
+from explorer.graph.inputs import Example, as_inputs
 from explorer.values import (
     ChannelGraph,
     Cost,
@@ -78,7 +78,14 @@ def own_network(
         torch.manual_seed(1)
         model = explorer.live_weights(model, example)
     return Network(
-        type(model).__name__, model, example, None, identity, None, constructor, no_constructor=reason
+        type(model).__name__,
+        model,
+        as_inputs(example),
+        None,
+        identity,
+        None,
+        constructor,
+        no_constructor=reason,
     )
 
 

@@ -1,6 +1,7 @@
 """Python files of networks of one's own: made again by their constructors, whatever tensors and sizes they have."""
 
 import importlib
+import runpy
 import sys
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from explorer.data import Normalize
 from explorer.errors import BadInput, ExplorerError
 from explorer.export import export
 from explorer.export.definition import definition, imported
+from explorer.export.program import archive, check_archive, program_of, trials
 from explorer.zoo.constructor import Constructor
 from tests.export.conftest import cut_of, own_network
 from tests.export.test_script import require_same_answers, run_guarded
@@ -84,6 +86,17 @@ class Named(nn.Module):
         return self.head(torch.relu(self.last(torch.relu(x))).mean((2, 3)))
 
 
+class Several(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.other = nn.Conv2d(2, 8, 3), nn.Conv2d(2, 8, 3)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, batch, *, more):
+        z = torch.relu(self.conv(batch["x"])) - torch.relu(self.other(more[0]))
+        return self.head(z.mean((2, 3)))
+
+
 def load(width):
     return Own(width, classes=4)
 """
@@ -123,6 +136,22 @@ def test_scripts_import_the_users_constructor_and_answer_as_the_model(module, tm
     require_same_answers(cuts, inputs, answers)
     assert len(printed) == len(cuts)
     assert answers["double"].dtype == torch.float64
+
+
+def test_scripts_and_archives_of_several_inputs_answer_as_the_model(module, tmp_path, capsys):
+    image = torch.zeros(1, 2, 6, 6)
+    example = {"more": [image], "batch": {"x": image}}
+    cut = cut_of(own_network(module.Several(), example, made(module, "Several")))
+    script = str(export(tmp_path, *cut.all)["script"])
+    runpy.run_path(script, run_name="__main__")
+    assert capsys.readouterr().out.endswith("logits of one input: (1, 3)\n")
+    x, y = torch.randn(4, 2, 6, 6), torch.randn(4, 2, 6, 6)
+    program = program_of(cut.model, cut.network.example)
+    check_archive(archive(program, {}), trials(cut.model, cut.network.example, any_batch=True))
+    with torch.no_grad():
+        wanted = cut.model({"x": x}, more=[y])
+        torch.testing.assert_close(runpy.run_path(script)["load"]()({"x": x}, more=[y]), wanted)
+        torch.testing.assert_close(program.exported.module()({"x": x}, more=[y]), wanted)
 
 
 ODD = ["class", 'a"b', "a\\b", "a\nb", 'q"""q', "{x}", "é b-c"]

@@ -262,3 +262,45 @@ def test_images_without_labels_are_taken(tmp_path: Path) -> None:
 def test_a_folder_is_no_source_of_a_network(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is a folder; expected one file"):
         load(folder_of(tmp_path))
+
+
+GREY = torch.rand(6, 1, 8, 8)
+WAYS_OUT = {
+    "channels last": (colour(6).permute(0, 2, 3, 1), r"images\.permute\(0, 3, 1, 2\)"),
+    "grey": (GREY, r"images\.repeat\(1, 3, 1, 1\)"),
+}
+
+
+@pytest.mark.parametrize(("images", "advice"), WAYS_OUT.values(), ids=WAYS_OUT)
+def test_the_way_out_that_a_refusal_names_is_one(images: Tensor, advice: str) -> None:
+    with pytest.raises(BadInput, match=advice):
+        load(small_net(), data=images)
+    mended = eval(advice.replace("\\", ""), {"images": images})
+    assert load(small_net(), data=mended).example.shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("labels", "advice"),
+    [
+        (torch.arange(6) % 3 + 1, r"labels - 1"),
+        (torch.arange(6) % 4 - 1, r"images\[keep\], labels\[keep\]"),
+    ],
+    ids=["from 1", "without a class"],
+)
+def test_labels_out_of_range_are_mended_as_the_refusal_says(labels: Tensor, advice: str) -> None:
+    images = colour(6)
+    with pytest.raises(BadInput, match=advice):
+        load(small_net(), data=(images, labels))
+    names = {"images": images, "labels": labels, "keep": labels >= 0}
+    mended = eval(advice.replace("\\", ""), names)
+    assert load(small_net(), data=mended if isinstance(mended, tuple) else (images, mended)).data is not None
+
+
+def test_an_item_of_three_is_loaded_with_a_pick() -> None:
+    data = torch.utils.data.TensorDataset(colour(6), torch.arange(6), torch.arange(6) % 3)
+    with pytest.raises(BadInput, match="pick="):
+        load(small_net(), data=data)
+    net = load(small_net(), data=data, pick=(0, 2))
+    assert net.data is not None
+    assert net.data.explore.labels is not None
+    assert net.data.explore.labels.tolist() == [0, 1, 2, 0, 1, 2]
