@@ -161,7 +161,7 @@ def own() -> tuple[nn.Module, Data, Bench]:
         torch.manual_seed(4)
         model = explorer.live_weights(Small(), torch.randn(4, 2, 9, 9))
     data = Data("my images", ("a", "b", "c"), small_images(64, 1), small_images(70, 2), None)
-    return model, data, Bench(explorer.load(model, data), "taylor")
+    return model, data, Bench(explorer.load(model, data), "l1")
 
 
 def test_a_network_of_ones_own_is_made_again_and_its_weights_and_images_filled_in(own, weights):
