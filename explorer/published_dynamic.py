@@ -26,7 +26,7 @@ CAVEATS = ("", "gap", "density", "unit")
 apart; MACs without a unit, of which only shares are used."""
 
 
-STATIC = ("mil", "sfp", "fpgm", "pfp", "lccn", "taylor", "dmc", "dsa", "hinge", "hrank", "dhp")
+STATIC = ("mil", "sfp", "fpgm", "pfp", "taylor", "dmc", "dsa", "hinge", "hrank", "dhp")
 """Methods that prune once for all images."""
 
 
@@ -34,7 +34,7 @@ STATIC = ("mil", "sfp", "fpgm", "pfp", "lccn", "taylor", "dmc", "dsa", "hinge", 
 class Pruned:
     """Errors of a pruned network on a data set, as ManiDP's tables print them, in percent.
 
-    `by` is the method: "dense", one of `STATIC`, "cgnet", "fbs", "manidp", "manidp_a" or "manidp_b".
+    `by` is the method: "dense", one of `STATIC`, "lccn", "cgnet", "fbs", "manidp", "manidp_a" or "manidp_b".
     `saved` is the share of the dense network's FLOPs that is saved, in percent (None for the dense one).
     `printed_gap` is the table's own difference of top-1 errors to the dense network, where it prints one.
     """

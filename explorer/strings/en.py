@@ -1265,7 +1265,7 @@ TABLE = {
     "instance_published_mil": "MIL, static",
     "instance_published_sfp": "SFP, static",
     "instance_published_pfp": "PFP, static",
-    "instance_published_lccn": "LCCN, static",
+    "instance_published_lccn": "LCCN",
     "instance_published_taylor": "Taylor, static",
     "instance_published_dmc": "DMC, static",
     "instance_published_dsa": "DSA, static",

@@ -1236,7 +1236,7 @@ TABLE: dict[str, str] = {
     "instance_published_mil": "MIL (静的)",
     "instance_published_sfp": "SFP (静的)",
     "instance_published_pfp": "PFP (静的)",
-    "instance_published_lccn": "LCCN (静的)",
+    "instance_published_lccn": "LCCN",
     "instance_published_taylor": "Taylor (静的)",
     "instance_published_dmc": "DMC (静的)",
     "instance_published_dsa": "DSA (静的)",

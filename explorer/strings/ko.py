@@ -1241,7 +1241,7 @@ TABLE = {
     "instance_published_mil": "MIL (정적)",
     "instance_published_sfp": "SFP (정적)",
     "instance_published_pfp": "PFP (정적)",
-    "instance_published_lccn": "LCCN (정적)",
+    "instance_published_lccn": "LCCN",
     "instance_published_taylor": "Taylor (정적)",
     "instance_published_dmc": "DMC (정적)",
     "instance_published_dsa": "DSA (정적)",

@@ -173,10 +173,10 @@ def test_undo_and_redo_go_back_over_drags_pins_and_rankings(session):
         session.drag({"2.first": width})
     session.release()
     dragged = session.plan
-    session.propose(wait=True, criterion="l1")
+    session.propose(wait=True, criterion="l2")
     assert session.can_undo
     session.undo()
-    assert (session.request.criterion, session.plan) == ("taylor", dragged)
+    assert (session.request.criterion, session.plan) == ("l1", dragged)
     session.undo()
     assert session.plan.widths["2.first"] == 12
     assert session.request == Request(recovery=REFIT)
@@ -184,7 +184,7 @@ def test_undo_and_redo_go_back_over_drags_pins_and_rankings(session):
     session.redo()
     assert session.plan == dragged
     session.redo()
-    assert session.request.criterion == "l1"
+    assert session.request.criterion == "l2"
     assert not session.can_redo
 
 

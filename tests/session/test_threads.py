@@ -13,18 +13,18 @@ from tests.session.conftest import WAIT, Block, residual
 
 def test_a_training_that_ends_leaves_a_choice_that_is_being_scored(session, slow_training, slow_ranking):
     session.train(1)
-    session.propose(criterion="l1")
+    session.propose(criterion="l2")
     slow_training.set()
     assert session._desk.idle(WAIT)
     assert session.training.ready
     slow_ranking.set()
     assert session.wait(WAIT)
-    assert session.request.criterion == "l1"
+    assert session.request.criterion == "l2"
 
 
 def test_nothing_waits_for_a_ranking_but_a_drag_which_is_refused(session, slow_ranking):
     session.drag({"2.first": 3})
-    session.propose(criterion="l1")
+    session.propose(criterion="l2")
     with pytest.raises(BadInput, match="being scored"):
         session.drag({"2.first": 5})
     session.pin("3.first")
@@ -33,7 +33,7 @@ def test_nothing_waits_for_a_ranking_but_a_drag_which_is_refused(session, slow_r
     session.redo()
     slow_ranking.set()
     assert session.wait(WAIT)
-    assert session.request.criterion == "l1"
+    assert session.request.criterion == "l2"
     assert session.request.widths == ()
 
 
@@ -147,7 +147,7 @@ def test_sweeps_of_another_ranking_are_no_longer_shown(session):
     session.propose(keep=0.6)
     assert session.sensitivity
     found = session.sensitivity
-    session.propose(wait=True, criterion="l1")
+    session.propose(wait=True, criterion="l2")
     assert session.sensitivity is None
     session.sweep("sensitivity")
     assert session._sweeps.idle(WAIT)

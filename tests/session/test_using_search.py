@@ -90,7 +90,7 @@ def test_what_no_group_can_take_is_refused_and_changes_nothing(session):
 
 
 def test_nothing_is_set_while_the_channels_are_scored(session, slow_ranking):
-    session.propose(criterion="l1")
+    session.propose(criterion="l2")
     with pytest.raises(BadInput, match="being scored"):
         session.use_widths(ALL)
 
