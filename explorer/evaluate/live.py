@@ -131,7 +131,7 @@ class LiveEvaluation:
     @cached_property
     def _judge(self) -> Judge:
         explore = self._data.explore
-        return Judge(explore, self._model if explore.labelled else self._folded(self._model))
+        return Judge(explore, self._dense_model if explore.labelled else self._folded(self._model))
 
     def _folded(self, network: nn.Module) -> nn.Module:
         with torch.inference_mode():
@@ -172,12 +172,13 @@ class LiveEvaluation:
         if (finished := self._finished.get(key)) is not None:
             yield finished.estimate
             return
-        network = self._judge.dense
+        judge = self._judge
+        network = judge.dense
         if network is None or plan != self._dense or self.available(recovery)[0] != Recovery():
             recovered = self._recovered(plan, recovery, check, progress, seed, remember)
             check()
             network = self._folded(recovered)
-        for judged in self._judge.judge(network, key, check=check):
+        for judged in judge.judge(network, key, check=check):
             if judged.estimate.done:
                 self._finished.put(key, judged)
             yield judged.estimate

@@ -290,3 +290,21 @@ def test_once_moments_cannot_be_gathered_there_are_no_refits(data: Data, monkeyp
     assert recovery == live.available(BN)[0]
     assert "cannot be refitted" in words
     assert live.available(Recovery.parse("merge")) == (Recovery.parse("merge"), "")
+
+
+def test_the_mode_of_the_users_network_is_never_changed_not_even_for_a_moment(data: Data) -> None:
+    """Another thread may be running it."""
+    told: list[int] = []
+
+    class Watched(Toy):
+        def train(self, mode: bool = True) -> "Watched":
+            told.append(id(self))
+            return super().train(mode)
+
+    model = Watched()
+    live = LiveEvaluation(model, GRAPH, data, Cutter())
+    for recovery in (NOTHING, BN):
+        list(live.estimates(plan_without(0), recovery))
+    assert told, "copies are set to eval mode"
+    assert id(model) not in told
+    assert model.training
