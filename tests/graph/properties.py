@@ -127,13 +127,19 @@ def heard_noise(
 
 
 def gradients(model: nn.Module, names: list[str], inputs: Inputs) -> list[Tensor]:
-    """Of a random combination of the outputs, with respect to parameters; zeros where they are not used."""
+    """Of a random combination of the outputs, with respect to parameters; zeros where they are not used, and of a
+    network that autograd refuses: what a ReLU answered is changed in place.
+    """
     outputs = joined(model(*inputs))
     weights = [model.get_parameter(name) for name in names]
     generator = torch.Generator().manual_seed(0)
     mixed = outputs @ torch.randn(outputs.shape, dtype=outputs.dtype, generator=generator)
-    found = torch.autograd.grad(mixed, weights, materialize_grads=True)
-    return list(found)
+    try:
+        return list(torch.autograd.grad(mixed, weights, materialize_grads=True))
+    except RuntimeError as error:
+        if "inplace operation" not in str(error):
+            raise
+        return [torch.zeros_like(weight) for weight in weights]
 
 
 def visible(graph: ChannelGraph, plan: Plan, model: nn.Module, inputs: Inputs) -> bool:
