@@ -216,11 +216,11 @@ def _loss(name: str, answer: Any, targets: Tensor | None, task: Task | None, cou
         task = guess(name, answer, targets)
     outputs = task.outputs(name, answer, count)
     if targets is not None:
-        return task.losses(outputs, task.fitted(targets, outputs)).sum()
+        return task.losses(outputs, task.matched(targets, outputs)).sum()
     if isinstance(task, Regression):
         signs = torch.randint(2, outputs.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
         return (outputs * signs).sum() / math.sqrt(max(1, outputs[0].numel()))
-    return task.losses(outputs, task.answers(outputs.detach())).sum()
+    return task.losses(outputs, task.as_targets(outputs.detach())).sum()
 
 
 def units_read(graph: ChannelGraph, layer: int) -> list[tuple[str, Tensor, Tensor]]:

@@ -445,7 +445,7 @@ class Estimate:
             return f"unknown, {images}"
         if self.counts == "itself":
             return f"the dense network itself, 100 % by definition, {images}"
-        value, low, high = (self.told(each) for each in (self.value, self.low, self.high))
+        value, low, high = (self.digits(each) for each in (self.value, self.low, self.high))
         share = f"{value}{self.unit} ({low} to {high})"
         if self.counts == "agreement":
             share += " agreement with the dense network"
@@ -480,7 +480,7 @@ class Estimate:
         """The value on the scale that it is told in."""
         return 100 * self.value if self.percent else self.value
 
-    def told(self, value: float | None = None) -> str:
+    def digits(self, value: float | None = None) -> str:
         """A value (None: this one) in digits, without its unit: "92.6" of per cent, "31.42" of what is no share."""
         value = self.value if value is None else value
         return f"{100 * value:.1f}" if self.percent else f"{value:.4g}"

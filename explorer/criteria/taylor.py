@@ -1,13 +1,13 @@
 """First-order Taylor importance with gates: Molchanov et al. 2019 (CVPR), equation 8."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explorer.capture import gate_gradients
+from explorer.capture import gate_gradients, run
 from explorer.criteria.subject import Subject
 from explorer.data.batches import fitting, split_evenly
 
@@ -36,10 +36,17 @@ class Taylor:
     comparable: bool = True
 
     def __call__(self, subject: Subject) -> dict[str, NDArray[np.float32]]:
-        assert subject.images is not None
+        images = subject.images
+        assert images is not None
         totals: dict[str, torch.Tensor] = {}
-        parts = split_evenly(torch.arange(len(subject.images)), BATCH)
-        at_once = fitting(subject.model, subject.images.inputs(slice(0, 1)), BATCH, gradients=True)
+        one = images.inputs(slice(0, 1))
+        if images.labelled and images.task is None:  # told by all targets, not batch by batch
+            with torch.no_grad():
+                answer = run(subject.model, subject.graph, one, lambda _layer, x: x)
+            images, _task = images.understood(type(subject.model).__name__, answer, 1)
+            subject = replace(subject, images=images)
+        parts = split_evenly(torch.arange(len(images)), BATCH)
+        at_once = fitting(subject.model, one, BATCH, gradients=True)
         for rows in parts:
             # Gradients are an image's own, so that a batch may come in pieces that fit memory.
             pieces = [_gradients(subject, piece) for piece in split_evenly(rows, at_once)]

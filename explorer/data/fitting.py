@@ -12,6 +12,7 @@ from explorer.errors import BadInput, ExplorerError
 from explorer.graph.inputs import Batch, tensors_of
 
 HALVES = (torch.float16, torch.bfloat16)  # a loss, and shares of 2,000 images, need more digits
+FIRST = "logits", "out"  # of several outputs, those that the network is judged by, if there are any
 
 
 @contextmanager
@@ -34,11 +35,12 @@ def require_logits(name: str, answer: Any, count: int) -> Tensor:
     """Class logits (count, classes) of the answer of the network `name` to `count` inputs. Raises BadInput for others.
 
     A single logit z (count, 1) tells two classes apart by its sign and becomes (0, z): the softmax of these is z's
-    sigmoid, their cross-entropy the binary one. Everything that judges, scores or trains asks here. Of an answer that
-    names its `logits`, those: googlenet and inception_v3 return auxiliary ones beside them in train mode, which then
-    have no say. Of a dataclass or dict of one tensor, that. Halves become float32.
+    sigmoid, their cross-entropy the binary one; it may come as (count,). Everything that judges, scores or trains asks
+    here. Of several outputs, `chosen_output`. Halves become float32.
     """
-    answer = _of_one_tensor(getattr(answer, "logits", answer))
+    found = chosen_output(answer)[1]
+    if found is not None:
+        answer = found[:, None] if found.dim() == 1 else found
     if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != count:
         got = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
         raise BadInput(
@@ -49,13 +51,25 @@ def require_logits(name: str, answer: Any, count: int) -> Tensor:
     return torch.cat([torch.zeros_like(answer), answer], 1) if answer.shape[1] == 1 else answer
 
 
-def _of_one_tensor(answer: Any) -> Any:
-    """The only tensor of a dataclass or dict of outputs; any other answer as it is."""
-    held = list(answer.values()) if isinstance(answer, Mapping) else []
-    if is_dataclass(answer) and not held:
-        held = [getattr(answer, each.name) for each in fields(answer)]
-    found = [each for each in held if isinstance(each, Tensor)]
-    return found[0] if len(found) == 1 else answer
+def chosen_output(answer: Any) -> tuple[str, Tensor | None]:
+    """The tensor of an answer that a network is judged by, and its name or place if there are several.
+
+    That is `logits` or `out`, else the first one of a mapping, a dataclass, a tuple or a list: googlenet and
+    inception_v3 return auxiliary logits beside theirs in train mode, which then have no say.
+    """
+    if isinstance(answer, Tensor):
+        return "", answer
+    if is_dataclass(answer) and not isinstance(answer, type):
+        answer = {each.name: getattr(answer, each.name) for each in fields(answer)}
+    elif isinstance(answer, tuple) and hasattr(answer, "_asdict"):
+        answer = answer._asdict()
+    elif isinstance(answer, tuple | list):
+        answer = {str(place): each for place, each in enumerate(answer)}
+    if not isinstance(answer, Mapping):
+        return "", None
+    named = {str(key): each for key, each in answer.items() if isinstance(each, Tensor)}
+    name = next((name for name in (*FIRST, *named) if name in named), "")
+    return name, named.get(name)
 
 
 def require_labels(labels: Tensor, logits: Tensor) -> None:

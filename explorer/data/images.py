@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from explorer.data.tasks import Task
+from explorer.data.tasks import Task, guess
 from explorer.errors import BadInput, ExplorerError, require_whole
 from explorer.graph.inputs import Batch, require_dense, with_form
 from explorer.values import content_key
@@ -140,17 +140,24 @@ class Images:
     def class_numbers(self) -> Tensor | None:
         """The right classes, int64 (N,), where targets are class numbers; else None."""
         labels = self.labels
-        named = self.task is None or self.task.decides
+        named = self.task is None or self.task.classifies
         return (
             labels
             if named and labels is not None and labels.dim() == 1 and not labels.is_floating_point()
             else None
         )
 
-    def judged_as(self, task: Task, outputs: Tensor) -> "Images":
+    def judged_as(self, task: Task, outputs: Any) -> "Images":
         """The images with the task, and targets as it takes them for outputs of that shape. Raises BadInput."""
-        labels = None if self.labels is None else task.fitted(self.labels, outputs)
+        labels = None if self.labels is None else task.matched(self.labels, outputs)
         return Images(self.pixels, labels, self.normalize, task, self.more, self.form)
+
+    def understood(self, name: str, answer: Any, count: int) -> tuple["Images", Task]:
+        """`judged_as` by their own task, or by that which the answer of the network `name` to `count` inputs and all
+        targets tell. Raises BadInput.
+        """
+        task = self.task or guess(name, answer, self.labels)
+        return self.judged_as(task, task.outputs(name, answer, count)), task
 
     def mixed(self, count: int) -> "Images":
         """`count` images (all, if there are fewer) that stand for the whole: the first ones, where these do.
@@ -286,11 +293,11 @@ def _targets(targets: Tensor, count: int, task: Task | None) -> Tensor:
     if targets.dtype == torch.bool or not targets.is_floating_point():
         targets = targets.long()
     one_each = targets.numel() == count and targets.dim() <= 2
-    if one_each and (task is None or task.decides) and bool(((targets == 0) | (targets == 1)).all()):
+    if one_each and (task is None or task.classifies) and bool(((targets == 0) | (targets == 1)).all()):
         targets = targets.long()
     if one_each and not targets.is_floating_point():
         targets = targets.flatten()
-        if (least := int(targets.min())) < 0 and (task is None or task.decides):
+        if (least := int(targets.min())) < 0 and (task is None or task.classifies):
             raise BadInput(
                 f"Label {least} is out of range: labels are class numbers from 0 on. Images without a class, often "
                 "-1, are left out by keep = labels >= 0: images[keep], labels[keep]."

@@ -3,34 +3,34 @@
 A task is told by `load`, or guessed from outputs and targets where that is safe (`guess`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from explorer.data.fitting import HALVES, require_labels, require_logits
+from explorer.data.fitting import HALVES, chosen_output, require_labels, require_logits
 from explorer.errors import BadInput, ExplorerError
 
 IGNORED = 255  # the class number of pixels that do not count, where a network has no such class; below 0 too
-FIRST = "logits", "out"  # of several outputs, those that the network is judged by, if there are any
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(ABC):
     """Outputs and targets of N examples -> losses and scores, float (N,), of each; higher scores are better.
 
     `measure` is what the mean of the scores is called, and `agreement` what it is called where the dense network's
-    outputs stand for the targets. `decides`: every example has one right class, `targets` are their numbers, int64
+    outputs stand for the targets. `classifies`: every example has one right class, `targets` are their numbers, int64
     (N,), and scores are 0 or 1.
     """
 
     name: str
     measure: str
     agreement: str = "agreement"
-    decides: bool = False
+    classifies: bool = False
 
     def outputs(self, name: str, answer: Any, count: int) -> Any:
         """What is judged of the answer of the network `name` to `count` inputs. Raises BadInput."""
@@ -42,23 +42,23 @@ class Task:
             )
         return outputs.float() if outputs.dtype in HALVES else outputs
 
-    def fitted(self, targets: Tensor, outputs: Any) -> Tensor:  # noqa: ARG002
+    def matched(self, targets: Tensor, outputs: Any) -> Tensor:  # noqa: ARG002
         """Targets as losses and scores take them, for outputs of as many or fewer examples. Raises BadInput."""
         return targets
 
-    def on(self, targets: Tensor) -> Self:  # noqa: ARG002
+    def relative_to(self, targets: Tensor) -> Self:  # noqa: ARG002
         """The task as scores of these targets are told in it: some are relative to how they vary."""
         return self
 
+    @abstractmethod
     def losses(self, outputs: Any, targets: Any) -> Tensor:
         """Loss of every example, float (N,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, outputs: Any, targets: Any) -> Tensor:
         """Score of every example, float (N,)."""
-        raise NotImplementedError
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def as_targets(self, outputs: Tensor) -> Tensor:
         """What a network's outputs would be as targets: of the dense network, where there are none."""
         return outputs
 
@@ -69,15 +69,12 @@ class Classification(Task):
 
     name: str = "classification"
     measure: str = "accuracy"
-    decides: bool = True
+    classifies: bool = True
 
     def outputs(self, name: str, answer: Any, count: int) -> Tensor:
-        found = chosen_output(answer)[1]
-        if found is not None and found.dim() == 1:
-            found = found[:, None]
-        return require_logits(name, answer if found is None else found, count)
+        return require_logits(name, answer, count)
 
-    def fitted(self, targets: Tensor, outputs: Tensor) -> Tensor:
+    def matched(self, targets: Tensor, outputs: Tensor) -> Tensor:
         if targets.dim() == 2 and targets.shape[1] > 1 and one_hot(targets):
             targets = targets.argmax(1)
         elif targets.dim() == 2 and targets.shape[1] == 1:
@@ -93,7 +90,7 @@ class Classification(Task):
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs.argmax(1) == targets).float()
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def as_targets(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(1)
 
 
@@ -104,7 +101,7 @@ class MultiLabel(Task):
     name: str = "multi-label"
     measure: str = "labels right"
 
-    def fitted(self, targets: Tensor, outputs: Tensor) -> Tensor:
+    def matched(self, targets: Tensor, outputs: Tensor) -> Tensor:
         if targets.shape[1:] != outputs.shape[1:] or not _binary(targets):
             raise _unfit(self, targets, outputs, "0 or 1 for every output")
         return targets.float()
@@ -118,7 +115,7 @@ class MultiLabel(Task):
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return ((outputs > 0) == (targets > 0.5)).flatten(1).float().mean(1)
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def as_targets(self, outputs: Tensor) -> Tensor:
         return (outputs > 0).to(outputs.dtype)
 
 
@@ -126,7 +123,8 @@ class MultiLabel(Task):
 class Regression(Task):
     """Numbers against numbers: 1 - squared error / variance of the targets, whose mean over examples is R2.
 
-    The variance is about the mean of every output over the examples of `on`, pooled over outputs. Squared error.
+    The variance is about the mean of every output over the examples of `relative_to`, pooled over outputs. Squared
+    error.
     """
 
     name: str = "regression"
@@ -134,12 +132,12 @@ class Regression(Task):
     agreement: str = "1 - relative error"
     variance: float = 1.0
 
-    def fitted(self, targets: Tensor, outputs: Tensor) -> Tensor:
+    def matched(self, targets: Tensor, outputs: Tensor) -> Tensor:
         if targets.shape[1:].numel() != outputs.shape[1:].numel() or targets.dim() > outputs.dim() + 1:
             raise _unfit(self, targets, outputs, "a number for every output")
         return targets.float().reshape(len(targets), *outputs.shape[1:])
 
-    def on(self, targets: Tensor) -> Self:
+    def relative_to(self, targets: Tensor) -> Self:
         centred = targets.double() - targets.double().mean(0, keepdim=True)
         variance = float(centred.square().mean())
         if not variance:  # one example, or all alike: relative to their size then
@@ -150,7 +148,7 @@ class Regression(Task):
         return (outputs - targets.to(outputs.dtype)).square().flatten(1).mean(1)
 
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return 1 - self.losses(outputs.double(), targets) / self.variance
+        return 1 - self.losses(outputs, targets) / self.variance
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ class Segmentation(Task):
             )
         return torch.cat([torch.zeros_like(outputs), outputs], 1) if outputs.shape[1] == 1 else outputs
 
-    def fitted(self, targets: Tensor, outputs: Tensor) -> Tensor:
+    def matched(self, targets: Tensor, outputs: Tensor) -> Tensor:
         if targets.dim() == outputs.dim() and targets.shape[1] == 1:
             targets = targets[:, 0]
         whole = not targets.is_floating_point() or _binary(targets)
@@ -213,7 +211,7 @@ class Segmentation(Task):
         either = torch.stack([(one | other).sum(1) for one, other in here], 1)
         return (both / either.clamp(min=1)).sum(1) / (either > 0).sum(1)
 
-    def answers(self, outputs: Tensor) -> Tensor:
+    def as_targets(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(1)
 
 
@@ -261,26 +259,6 @@ TASKS: Mapping[str, Task] = {
     "segmentation (mean IoU)": Segmentation(measure="mean IoU", overlap=True),
 }
 """The tasks that `load(task=...)` knows by name."""
-
-
-def chosen_output(answer: Any) -> tuple[str, Tensor | None]:
-    """The tensor of an answer that a network is judged by, and its name or place if there are several.
-
-    That is `logits` or `out`, else the first one of a mapping, a dataclass, a tuple or a list.
-    """
-    if isinstance(answer, Tensor):
-        return "", answer
-    if is_dataclass(answer) and not isinstance(answer, type):
-        answer = {each.name: getattr(answer, each.name) for each in fields(answer)}
-    elif isinstance(answer, tuple) and hasattr(answer, "_asdict"):
-        answer = answer._asdict()
-    elif isinstance(answer, tuple | list):
-        answer = {str(place): each for place, each in enumerate(answer)}
-    if not isinstance(answer, Mapping):
-        return "", None
-    named = {str(key): each for key, each in answer.items() if isinstance(each, Tensor)}
-    name = next((name for name in (*FIRST, *named) if name in named), "")
-    return name, named.get(name)
 
 
 def guess(name: str, answer: Any, targets: Tensor | None) -> Task:

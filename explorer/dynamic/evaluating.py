@@ -134,7 +134,7 @@ def subnetworks(
     source = network.data if data is None else data
     assert source is not None
     images = as_images(source, "explore")
-    if images.task is not None and not images.task.decides:
+    if images.task is not None and not images.task.classifies:
         raise BadInput(
             f"Subnetworks of single images are judged by the classes that they answer with, and these images are for "
             f"{images.task.name}."

@@ -152,7 +152,7 @@ class Judge:
                 if dense is None:
                     expected = targets[rows]
                 else:
-                    expected = task.answers(dense)
+                    expected = task.as_targets(dense)
                     divergence += _apart(task, dense, outputs)
                 scores[rows] = task.scores(outputs, expected).float().numpy()
             seen = rows.stop
@@ -161,9 +161,9 @@ class Judge:
                     f"The {task.measure} of {type(model).__name__} is not finite; {not_finite(model)}"
                 )
             here = read_only(scores[:seen])
-            apart = None if dense is None or not task.decides else divergence / seen
+            apart = None if dense is None or not task.classifies else divergence / seen
             measure = task.measure if images.labelled else task.agreement
-            if task.decides:
+            if task.classifies:
                 predicted[rows], truth[rows] = outputs.argmax(1).numpy(), expected.numpy()
                 right = int(np.count_nonzero(here))
                 estimate = Estimate(state_key, right, seen, of, counts, apart, measure)
@@ -180,12 +180,12 @@ class Judge:
                 name, task, targets = type(model).__name__, self._images.task, self._images.labels
                 if dense is not None:
                     task = _without_targets(task, name, dense)
-                    self._told = task.on(dense), None
+                    self._told = task.relative_to(dense), None
                 else:
                     task = task or guess(name, answer, targets)
                     assert targets is not None
-                    targets = task.fitted(targets, task.outputs(name, answer, rows.stop - rows.start))
-                    self._told = task.on(targets), targets
+                    targets = task.matched(targets, task.outputs(name, answer, rows.stop - rows.start))
+                    self._told = task.relative_to(targets), targets
             return self._told
 
     def _dense_outputs(self, rows: slice) -> Any:
@@ -232,7 +232,7 @@ def _apart(task: Task, dense: Tensor, now: Tensor) -> float:
     """Sum of the divergences of a batch of classifications; 0 for other tasks. Raises BadInput for other shapes."""
     if dense.shape != now.shape:
         raise _other_outputs(tuple(dense.shape[1:]), tuple(now.shape[1:]))
-    return float(divergences(dense, now).sum()) if task.decides else 0.0
+    return float(divergences(dense, now).sum()) if task.classifies else 0.0
 
 
 def _other_outputs(dense: tuple[int, ...], now: tuple[int, ...]) -> BadInput:

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from explorer.data import Data, DataSource, Images, as_images
 from explorer.data.batches import fitting, split_evenly
-from explorer.data.tasks import Own, guess
+from explorer.data.tasks import Own
 from explorer.errors import BadInput, ExplorerError, Interrupted, require_name
 from explorer.evaluate.estimates import (
     Check,
@@ -130,8 +130,7 @@ def train(
             with own_torch_numbers(step_seed), torch.inference_mode(False), torch.enable_grad():
                 answer = forward(model, images.inputs(rows))
                 if step == 1:
-                    task = images.task or guess(name, answer, images.labels)
-                    images = images.judged_as(task, task.outputs(name, answer, len(rows)))
+                    images, task = images.understood(name, answer, len(rows))
                 assert images.labels is not None
                 outputs = task.outputs(name, answer, len(rows))
                 loss = task.losses(outputs, images.labels[rows]).mean()

@@ -87,8 +87,8 @@ def _facts(report: Report) -> Iterator[str]:
     if now.explore is not None and dense.explore is not None:
         yield _fact(
             counted(now.explore).capitalize(),
-            f"{now.explore.told(now.explore.value)}{now.explore.unit}",
-            f"{now.explore.told(now.explore.low)} to {now.explore.told(now.explore.high)}; dense "
+            f"{now.explore.digits(now.explore.value)}{now.explore.unit}",
+            f"{now.explore.digits(now.explore.low)} to {now.explore.digits(now.explore.high)}; dense "
             f"{accuracy_text(dense.explore)}",
         )
         if now.explore.divergence is not None:

@@ -165,8 +165,8 @@ def _count(network: Network) -> str:
     """The expression that counts; images without labels are held against the dense network."""
     images = None if network.data is None else network.data.explore
     dense = "" if images is None or images.labelled else ", dense=net"
-    classes = images is None or images.task is None or images.task.decides
-    return f"explorer.evaluate(small, net.data{dense}).{'correct' if classes else 'told()'}"
+    classes = images is None or images.task is None or images.task.classifies
+    return f"explorer.evaluate(small, net.data{dense}).{'correct' if classes else 'digits()'}"
 
 
 def _cut(graph: ChannelGraph, request: Request) -> dict[str, object]:
@@ -191,7 +191,7 @@ def _cut(graph: ChannelGraph, request: Request) -> dict[str, object]:
 def _shown(plan: Plan, cost: Cost, estimate: Estimate | None) -> dict[str, object]:
     correct = None
     if estimate is not None and estimate.done:
-        correct = estimate.correct if estimate.squares is None else estimate.told()
+        correct = estimate.correct if estimate.squares is None else estimate.digits()
     return {"plan": plan.key, "macs": cost.macs, "params": cost.params, "correct": correct}
 
 

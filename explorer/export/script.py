@@ -206,7 +206,7 @@ def _about(
 ) -> str:
     """The script's docstring, between its quotes."""
     data = network.data
-    if data is not None and data.explore.task is not None and not data.explore.task.decides:
+    if data is not None and data.explore.task is not None and not data.explore.task.classifies:
         outputs = f"those of the network, judged as for {data.explore.task.name}"
     else:
         outputs = _logits(network, graph)

@@ -73,10 +73,10 @@ def _accuracy(estimate: Estimate | None, label: str, reference: Estimate | None)
     if estimate.counts == "agreement":
         seen += f", divergence {divergence_text(estimate)}" if estimate.divergence is not None else ""
     elif reference is not None and reference.seen and reference.counts == "accuracy":
-        seen += f", reference {reference.told(reference.value)}{reference.unit}"
-    interval = f"{estimate.told(estimate.low)} to {estimate.told(estimate.high)}"
+        seen += f", reference {reference.digits(reference.value)}{reference.unit}"
+    interval = f"{estimate.digits(estimate.low)} to {estimate.digits(estimate.high)}"
     interval = "by definition" if estimate.counts == "itself" else interval
-    return name, f"{estimate.told(estimate.value)}{estimate.unit}", interval, seen
+    return name, f"{estimate.digits(estimate.value)}{estimate.unit}", interval, seen
 
 
 def _amount(name: str, now: int, whole: int, unit: str = "") -> Fact:

@@ -30,7 +30,7 @@ def accuracy_text(estimate: Estimate) -> str:
     """The value with its interval, e.g. "84.1 % (82.4 to 85.6)"."""
     if estimate.counts == "itself":
         return "100 % (by definition)"
-    value, low, high = (estimate.told(each) for each in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (estimate.digits(each) for each in (estimate.value, estimate.low, estimate.high))
     return f"{value}{estimate.unit} ({low} to {high})"
 
 

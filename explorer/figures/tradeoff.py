@@ -213,9 +213,9 @@ def _point(
 def accuracy_values(estimate: Estimate) -> dict[str, object]:
     """An estimate as texts have it: accuracy, low, high in percent, and the images seen."""
     return {
-        "accuracy": estimate.told(estimate.value),
-        "low": estimate.told(estimate.low),
-        "high": estimate.told(estimate.high),
+        "accuracy": estimate.digits(estimate.value),
+        "low": estimate.digits(estimate.low),
+        "high": estimate.digits(estimate.high),
         "seen": f"{estimate.seen:,}",
     }
 
@@ -252,7 +252,7 @@ def _reference(
         _append(tables["diamond"], {"x": x, "y": y})
         labels.avoid(x, y, 11)
     name = "tradeoff_dense" if shown.reference_is_dense else "tradeoff_reference"
-    words = strings(name, accuracy=reference.told(reference.value))
+    words = strings(name, accuracy=reference.digits(reference.value))
     along = [(place / 8, y) for place in range(8)]
     place = labels.beside(along, words, ("above right", "below right"), gap=2)
     labels.avoid_line(y)
@@ -266,7 +266,7 @@ def _name(visit: Visit, shown: Shown, axes: Axes, strings: Strings) -> str:
         words = strings("tradeoff_now")
     elif not words and visit.number == shown.chosen and not uncut(visit):
         words = title(visit, strings)
-    value = strings("tradeoff_percent", value=visit.estimate.told(visit.estimate.value))
+    value = strings("tradeoff_percent", value=visit.estimate.digits(visit.estimate.value))
     below = value if axes.below(visit.estimate.value) else ""
     return " · ".join(filter(None, (words, below)))
 

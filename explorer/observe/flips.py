@@ -117,8 +117,8 @@ def flips(outcomes: Outcomes) -> Flips:
     return Flips(_by_class(broken, labels), _by_class(mended, labels), len(labels), tuple(classes))
 
 
-def hit(scored: Scored) -> Flips:
-    """The same where images have scores and no classes: `broken` are those whose score fell, `mended` those whose rose,
+def score_changes(scored: Scored) -> Flips:
+    """`flips` where images have scores and no classes: `broken` are those whose score fell, `mended` those whose rose,
     most changed first.
     """
     change = scored.now.astype(np.float64) - scored.reference

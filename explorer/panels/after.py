@@ -80,7 +80,7 @@ class AfterCutting(HBox):
 
 def _counted(estimate: Estimate) -> dict[str, str]:
     share = {"accuracy": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {name: estimate.told(value) for name, value in share.items()} | {"images": f"{estimate.of:,}"}
+    return {name: estimate.digits(value) for name, value in share.items()} | {"images": f"{estimate.of:,}"}
 
 
 def _short(estimate: Estimate) -> str:

@@ -52,6 +52,6 @@ def answer_html(strings: Strings, check: FinalCheck, dense: Cost) -> str:
 
 def _row(strings: Strings, name: str, estimate: Estimate) -> str:
     numbers = {"accuracy": estimate.value, "low": estimate.low, "high": estimate.high}
-    words = {key: estimate.told(value) for key, value in numbers.items()}
+    words = {key: estimate.digits(value) for key, value in numbers.items()}
     text = strings("final_itself") if estimate.counts == "itself" else strings("final_accuracy", **words)
     return f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>"

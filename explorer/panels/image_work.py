@@ -80,7 +80,7 @@ class ImageWork:
         images = self._data.explore
         inputs = images.inputs(slice(job.image, job.image + 1))
         layers = [layer.name for layer in session.graph.layers]
-        maps, decides = None, isinstance(job.outcomes, Outcomes)
+        maps, classifies = None, isinstance(job.outcomes, Outcomes)
         if job.layer in layers:
             layer = layers.index(job.layer)
             maps = compare(dense, [pruned], session.graph, job.cut.plan, layer, inputs, inputs, check)
@@ -88,8 +88,8 @@ class ImageWork:
             picture=photograph(images.pixels[job.image].numpy()),
             label=int(job.outcomes.labels[job.image]) if isinstance(job.outcomes, Outcomes) else 0,
             names=self._data.classes,
-            dense=top_classes(dense, inputs)[0] if decides else (),
-            now=top_classes(pruned, inputs)[0] if decides else (),
+            dense=top_classes(dense, inputs)[0] if classifies else (),
+            now=top_classes(pruned, inputs)[0] if classifies else (),
             layer=job.layer,
             maps=maps,
         )

@@ -56,14 +56,17 @@ class ImagesPane(VBox):
         self._changes.root.on_event(Tap, lambda event: binding.act(self._tap_class, event))
         self._gallery.root.on_event(Tap, lambda event: binding.act(self._tap_image, event))
         root = GridBox(
-            children=[*([(self._changes.root, 0, 0)] if session.decides else []), (self._gallery.root, 0, 1)],
+            children=[
+                *([(self._changes.root, 0, 0)] if session.classifies else []),
+                (self._gallery.root, 0, 1),
+            ],
             cols=["auto", "1fr"],
             sizing_mode="stretch_width",
             height=self._changes.root.height,
             spacing=(0, round(GAP * scale)),
         )
         self._range = self._gallery.root.x_range
-        charts = [self._changes.root, self._gallery.root] if session.decides else [self._gallery.root]
+        charts = [self._changes.root, self._gallery.root] if session.classifies else [self._gallery.root]
         scripts = theme_script(root), keys_script(strings, charts)
         self.document = BokehDocument(root, scripts, heard=[(self._range, "end")])
         self.documents = (self.document,)
@@ -93,7 +96,7 @@ class ImagesPane(VBox):
         self.look = HTML().add_class("pe-look")
         self.summary = HTML().add_class("pe-hidden")
         choices = [self.direction, self.of_class, self.opener]
-        self._choice = HBox(choices if self._session.decides else [self.direction, self.opener]).add_class(
+        self._choice = HBox(choices if self._session.classifies else [self.direction, self.opener]).add_class(
             "pe-images-row"
         )
         self._head = HBox([self.back, self.title]).add_class("pe-images-row")
@@ -125,12 +128,12 @@ class ImagesPane(VBox):
     # ---- renders ----------------------------------------------------------------------------------------
 
     def _render(self) -> None:
-        from explorer.observe.flips import flips, hit
+        from explorer.observe.flips import flips, score_changes
 
         outcomes = self._compared
         if outcomes is not None and outcomes is not self._outcomes:
             self._outcomes = outcomes
-            self._flips = flips(outcomes) if isinstance(outcomes, Outcomes) else hit(outcomes)
+            self._flips = flips(outcomes) if isinstance(outcomes, Outcomes) else score_changes(outcomes)
         message = self._message()
         looking = not message and self._opened is not None
         self.empty.value = tag("pe-soft", message)
@@ -159,7 +162,7 @@ class ImagesPane(VBox):
     def _compared(self) -> Outcomes | Scored | None:
         """What the state and its reference say of the images, while both are known."""
         session = self._session
-        return session.outcomes if session.decides else session.scored
+        return session.outcomes if session.classifies else session.scored
 
     def _message(self) -> str:
         """Why there is nothing to show; "" if there is."""
@@ -229,7 +232,7 @@ class ImagesPane(VBox):
         last = self._first + len(images)
         self._render_pager(self._first > 0, last < len(chosen), self._first + bool(images), last, len(chosen))
         parts = [(strings("images_gallery_summary"), gallery.describe(flips, strings))]
-        if self._session.decides:
+        if self._session.classifies:
             says = class_changes.describe(found.classes, self._names, strings)
             parts.insert(0, (strings("images_classes_summary"), says))
         self.summary.value = "".join(section(*part) for part in parts)

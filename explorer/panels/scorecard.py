@@ -98,11 +98,11 @@ def _number(strings: Strings, estimate: Estimate) -> str:
     if estimate.counts == "itself":
         why = tag("pe-soft pe-interval", strings("counts_itself"), strings("counts_itself_help"))
         return tag("pe-big", "100") + tag("pe-unit", "%") + why
-    told = estimate.told
-    interval = strings("interval_help", low=told(estimate.low), high=told(estimate.high))
-    number = tag("pe-big", told(estimate.value)) + tag("pe-unit", estimate.unit.strip())
+    digits = estimate.digits
+    interval = strings("interval_help", low=digits(estimate.low), high=digits(estimate.high))
+    number = tag("pe-big", digits(estimate.value)) + tag("pe-unit", estimate.unit.strip())
     half = (estimate.high - estimate.low) / 2
-    spread = told(half) if estimate.percent else f"{half:.2g}"
+    spread = digits(half) if estimate.percent else f"{half:.2g}"
     return number + tag("pe-soft pe-interval", f"± {spread}", interval)
 
 
@@ -129,13 +129,13 @@ def _reference(strings: Strings, reference: Estimate | None, dense: bool) -> str
     if reference is None or not reference.seen or reference.counts == "itself":
         return ""
     text = strings(
-        "reference" if reference.done else "reference_partly", accuracy=reference.told(reference.value)
+        "reference" if reference.done else "reference_partly", accuracy=reference.digits(reference.value)
     )
     help_text = strings(
         "reference_help" if dense else "reference_own_help",
         counted=_counted(strings, reference),
-        low=reference.told(reference.low),
-        high=reference.told(reference.high),
+        low=reference.digits(reference.low),
+        high=reference.digits(reference.high),
     )
     return tag("pe-soft pe-reference", text, help_text)
 

@@ -178,7 +178,7 @@ class TradeoffPane(VBox):
         return self._strings(
             "tradeoff_visit_option",
             name=tradeoff.title(visit, self._strings),
-            accuracy=visit.estimate.told(visit.estimate.value),
+            accuracy=visit.estimate.digits(visit.estimate.value),
             share=f"{100 * share:.0f}",
         )
 

@@ -137,16 +137,16 @@ class Answering(SessionState):
         return data is not None and not data.explore.labelled
 
     @property
-    def decides(self) -> bool:
+    def classifies(self) -> bool:
         """Whether images have one right class each (or are held against the dense network's), so that some flip."""
         data = self.network.data
-        return data is None or data.explore.task is None or data.explore.task.decides
+        return data is None or data.explore.task is None or data.explore.task.classifies
 
     def words(self, strings: Strings) -> Strings:
         """The texts of a language, in the words of what estimates count here."""
         data = self.network.data
         words = strings.agreeing() if self.agreeing else strings
-        if self.decides or data is None or data.explore.task is None:
+        if self.classifies or data is None or data.explore.task is None:
             return words
         task = data.explore.task
         return words.scoring(task.agreement if self.agreeing else task.measure)
@@ -476,7 +476,7 @@ class Answering(SessionState):
                 return
             self._submit()
             if swept and not self.sweeping:  # it was without the refits that can be done now
-                self._begin_sweep(swept, self._latest)
+                self._begin_sweep(swept, self.request)
 
     def _not_prepared(self, error: BaseException) -> None:
         with self._state:

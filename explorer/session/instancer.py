@@ -122,7 +122,7 @@ class Instancer(Searcher):
                 f"Instance subnetworks are chosen image by image, and {name} was loaded without images. Load it with "
                 "data=explorer.Data(name, classes, train=None, explore=explorer.Images(...))."
             )
-        if not self.decides:
+        if not self.classifies:
             raise BadInput(
                 "Subnetworks of single images are judged by the classes that they answer with, and these images have "
                 "none."

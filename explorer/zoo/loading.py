@@ -24,11 +24,11 @@ from explorer.data import (
     identity,
 )
 from explorer.data.bundled import CLASSES, SIDE
-from explorer.data.fitting import require_finite, taking
+from explorer.data.fitting import chosen_output, require_finite, taking
 from explorer.data.folders import require_all_classes
 from explorer.data.named import NAMED, is_named, renumbered
 from explorer.data.picking import Pick
-from explorer.data.tasks import CLASSIFICATION, Own, Task, as_task, chosen_output, guess
+from explorer.data.tasks import CLASSIFICATION, Own, Task, as_task, guess
 from explorer.errors import BadInput, ExplorerError, UnknownName
 from explorer.graph.inputs import Batch, Example, as_inputs, call_model, inputs_of, mapped, tensors_of
 from explorer.graph.randomness import same_random_numbers
@@ -338,7 +338,7 @@ def _judged(
         )
     task = own or guess(name, answer, data.explore.labels)
     outputs = task.outputs(name, answer, 1)
-    if is_named(source) and task.decides:
+    if is_named(source) and task.classifies:
         data = _of_named_set(name, data, outputs.shape[1], NAMED[str(source)].of_imagenet)
     train, explore, final = (
         None if images is None else images.judged_as(task, outputs)
@@ -346,7 +346,7 @@ def _judged(
     )
     assert explore is not None
     classes, notes = data.classes, []
-    if task.decides:
+    if task.classifies:
         if isinstance(source, str | Path):
             require_all_classes(data, outputs.shape[1], name)
         if outputs.shape[1] == 2 and len(classes) < 2:

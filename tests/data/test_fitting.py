@@ -30,7 +30,7 @@ def test_what_is_no_fault_of_the_inputs_passes_through(error: BaseException) -> 
 def test_logits_are_one_row_per_input() -> None:
     logits = torch.zeros(2, 4)
     assert require_logits("Net", logits, 2) is logits
-    for answer in (logits[0], logits[:1], [logits], torch.zeros(2, 4, 1)):
+    for answer in (logits[0], logits[:1], [logits[:1]], [], torch.zeros(2, 4, 1)):
         with pytest.raises(BadInput, match="one row of logits per input"):
             require_logits("Net", answer, 2)
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import explorer
-from explorer.data.tasks import TASKS, chosen_output, guess
+from explorer.data.fitting import chosen_output
+from explorer.data.tasks import TASKS, guess
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randn(240, 3, 8, 8, generator=GENERATOR)
@@ -144,7 +145,7 @@ def test_pixels_are_counted_and_overlaps_are_means_over_the_classes_there() -> N
     assert (found.measure, found.value) == ("mean IoU", pytest.approx(np.mean(overlaps), rel=1e-5))
     task = TASKS["segmentation"]
     outputs = torch.from_numpy(answers(model))
-    losses = task.losses(outputs, task.fitted(targets, outputs))
+    losses = task.losses(outputs, task.matched(targets, outputs))
     expected = functional.cross_entropy(
         outputs, targets, ignore_index=255
     )  # all images have as many that count
@@ -225,3 +226,14 @@ def test_training_lowers_the_loss_of_the_task_and_methods_of_classes_refuse() ->
         explorer.search(network, "dmcp", epochs=1)
     with pytest.raises(explorer.BadInput, match="classes"):
         explorer.subnetworks(network)
+
+
+def test_a_ranking_takes_the_task_from_all_targets_not_from_a_batch() -> None:
+    """Of several labels, a batch may by chance have one in each row, and look like classes."""
+    model = made(3)
+    targets = torch.ones(128, 3)
+    targets[:64] = torch.eye(3)[torch.arange(64) % 3]
+    graph = explorer.trace(model.eval(), IMAGES[:1])
+    told = explorer.Images(IMAGES[:128], targets, lambda x: x, task=TASKS["multi-label"])
+    expected = explorer.score(model, graph, "taylor", data=told)
+    assert explorer.score(model, graph, "taylor", data=(IMAGES[:128], targets)).key == expected.key

@@ -222,7 +222,7 @@ class FakeSession(HasTraits):
         low, high = self.reach
         self.propose(keep=min(max(share, low), high))
 
-    decides = True
+    classifies = True
     scored = None
 
     def select(self, group_id: str, layer: str = "") -> None:

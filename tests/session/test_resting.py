@@ -1,7 +1,6 @@
 """What happens at rest: refits are prepared, done layer after layer, and every choice says what it gives."""
 
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from explorer.evaluate.live import LiveEvaluation
 from explorer.session import Session
 from explorer.session.choices import first_request
 from explorer.session.jobs import Jobs
-from explorer.session.resting import AT_REST, RestJob
+from explorer.session.resting import AT_REST, PreparingDesk, RestJob
 from explorer.strings import Message
 from explorer.values import Recovery
 from tests.session.conftest import WAIT, opened, residual, tiny_data, tiny_model, until
@@ -370,36 +369,40 @@ def test_a_sweep_that_is_begun_while_refits_are_prepared_is_done_with_them(gathe
 
 
 def test_nothing_is_gathered_while_time_is_measured(monkeypatch):
-    began, timed, work = threading.Event(), [], LiveEvaluation._gathered
-    state = {"gathering": False}
+    began, wanted, gathering, timed = *(threading.Event() for _ in range(3)), []
+    work, pause, measured = LiveEvaluation._gathered, PreparingDesk.paused, Jobs.latency
 
-    def pieces(live, check, progress):
-        for _ in range(200):
-            state["gathering"] = True
-            began.set()
-            time.sleep(0.005)
-            state["gathering"] = False
+    def gathered(live, check, progress):
+        def between():
+            gathering.clear()
             check()
-        return work(live, check, progress)
+            gathering.set()
 
-    monkeypatch.setattr(LiveEvaluation, "_gathered", pieces)
-    measured = Jobs.latency
+        gathering.set()
+        began.set()
+        assert wanted.wait(WAIT)
+        assert timed == []
+        found = work(live, between, progress)
+        gathering.clear()
+        return found
+
+    def paused(desk):
+        wanted.set()
+        return pause(desk)
 
     def latency(jobs, plan):
-        for _ in range(20):
-            timed.append(state["gathering"])
-            time.sleep(0.005)
+        timed.append(gathering.is_set())
         return measured(jobs, plan)
 
+    monkeypatch.setattr(LiveEvaluation, "_gathered", gathered)
+    monkeypatch.setattr(PreparingDesk, "paused", paused)
     monkeypatch.setattr(Jobs, "latency", latency)
     for session in opened(residual()):
         session.propose(keep=0.6)
         assert began.wait(WAIT)
         session.measure_latency()
-        assert session.wait(WAIT)
         until(session, bool, "latency")
-        assert timed
-        assert not any(timed)
+        assert timed == [False]
         assert session._preparing.idle(WAIT)
         assert session._live.prepared
 

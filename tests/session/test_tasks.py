@@ -67,7 +67,7 @@ def test_a_session_counts_what_the_task_says_and_knows_what_a_cut_hits(
             explorer.evaluate(session.pruned(), network.data, dense=dense).value, rel=1e-4
         )
         assert session.outcomes is None
-        assert not session.decides
+        assert not session.classifies
         assert session.scored.now.mean() == pytest.approx(estimate.value, rel=1e-4)
         if kind != "several labels":  # whose decisions this cut leaves alone
             assert (session.scored.now != session.scored.reference).any()
@@ -140,9 +140,9 @@ def test_no_text_calls_a_measure_accuracy(language: str, measure: str) -> None:
 
 
 def test_images_without_classes_are_ordered_by_what_they_lost() -> None:
-    from explorer.observe.flips import hit
+    from explorer.observe.flips import score_changes
     from explorer.records import Scored
 
     before, now = np.float32([0.5, 0.5, 0.5, 0.5]), np.float32([0.1, 0.5, 0.9, 0.4])
-    found = hit(Scored(before, now, "R2"))
+    found = score_changes(Scored(before, now, "R2"))
     assert (found.broken.tolist(), found.mended.tolist(), found.images) == ([0, 3], [2], 4)

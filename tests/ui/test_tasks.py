@@ -65,7 +65,7 @@ def test_a_network_of_another_task_is_cut_and_judged_in_its_words(kind, open_not
     notebook.kernel("Out[1].set(keep=0.25)")
     assert notebook.kernel(SETTLED)
     estimate = "Out[1].session.estimate"
-    shown = notebook.kernel(f"{estimate}.told()")
+    shown = notebook.kernel(f"{estimate}.digits()")
     page = notebook.page
     page.wait_for_function(
         "text => document.querySelector('.pe-accuracy').innerText.includes(text)", arg=shown
