@@ -15,6 +15,11 @@ from tests.session.conftest import WAIT, tiny_data, tiny_model
 
 
 @pytest.fixture
+def threads_before():
+    return set(threading.enumerate())
+
+
+@pytest.fixture
 def dashboard():
     result = Explorer(tiny_model(), data=tiny_data())
     assert result.session.wait(WAIT)
@@ -44,22 +49,19 @@ def test_another_network_takes_the_place_of_the_first(dashboard):
     assert dashboard.children[2:] == dashboard._board.panels
 
 
-def test_the_last_network_is_freed_with_its_threads_and_widgets(dashboard):
+def test_the_last_network_is_freed_with_its_threads_and_widgets(threads_before, dashboard):
     session = dashboard.session
     left = [weakref.ref(each) for each in (session, session.network.model, dashboard._board.bars)]
     widgets, threads = set(open_widgets), set(threading.enumerate())
-    desks = (
-        *(session._desk, session._search_desk, session._sweeps),
-        *(session._instance_desk, session._instance_search_desk),
-    )
-    workers = [part._thread for part in (session._worker, *(desk._worker for desk in desks))]
-    del session, desks
+    workers = [each for each in threads - threads_before if each.name == "explorer-worker"]
+    assert len(workers) > 5
+    del session
     dashboard.load(wide(), example=EXAMPLE)
     assert len(set(open_widgets) - widgets) > 50
     assert len(open_widgets) < 1.2 * len(widgets)
     for worker in workers:
         worker.join(WAIT)
-        assert worker in threads
+        assert not worker.is_alive()
     gc.collect()
     assert [reference() for reference in left] == [None] * 3
 
