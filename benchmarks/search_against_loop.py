@@ -21,7 +21,7 @@ import torch
 
 import explorer
 from explorer.methods import events
-from explorer.methods.road import FRAMES
+from explorer.methods.loop import FRAMES
 from explorer.records import TrainingCost
 from tests.methods.by_hand import Beside, network_of
 

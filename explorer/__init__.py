@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from explorer.graph.checks import removable
     from explorer.instances import Instances
     from explorer.methods import search
-    from explorer.methods.road import Found
+    from explorer.methods.loop import Found
     from explorer.records import Coverage
     from explorer.surgery import live_weights, mask, prove, shrink
     from explorer.values import (

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from explorer.panels.views import Views
     from explorer.session import Session
     from explorer.session.history import History
-    from explorer.session.searcher import Carried
+    from explorer.session.runs import Handover
     from explorer.values import Estimate, Plan
     from explorer.zoo import Network
 
@@ -104,7 +104,7 @@ class Explorer(VBox):
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0.5 <= scale <= 3:
             raise BadInput(f"scale is {scale!r}; expected 0.5 to 3, such as 1.25 for a lecture.")
         self._strings, self._scale = Strings(language), scale
-        self._carried: dict[tuple[str, str], Carried] = {}  # by the network's weights and training images
+        self._handovers: dict[tuple[str, str], Handover] = {}  # by the network's weights and training images
         choice = Choice(source, data, example, weights, normalize, constructor, task, loss, score, pick)
         with Frame(self._strings, choice.title, scale) as frame:
             frame.stage("frame_torch")
@@ -152,36 +152,38 @@ class Explorer(VBox):
             Choice(source, data, example, weights, normalize, constructor, task, loss, score, pick)
         )
 
-    def open_supernet(self) -> None:
-        """Explore the supernet of the search that has ended, else of the recorded run, in the network's place.
+    def open_supernet(self, method: str = "dmcp") -> None:
+        """Explore the network that a search over widths has trained, else that of its recorded run, in the network's
+        place, with its channels ranked as the method does; `undo` brings the network back.
 
-        Its first channels carry the most, so they are ranked in their order; `undo` brings the network back. Raises
-        BadInput without a supernet.
+        Raises UnknownName for another method, BadInput where there is no such network.
         """
-        self._changes.make(self._supernet())
+        self._changes.make(self._trained(method))
 
     # ---- one network after another ----------------------------------------------------------------------
 
-    def _supernet(self) -> Choice:
-        from explorer.session.searcher import Carried
+    def _trained(self, method: str) -> Choice:
+        from explorer.methods import METHODS
+        from explorer.records import Runs
+        from explorer.session.runs import Handover
 
         choice, session = self._changes.choice, self.session
         if choice is None:
             raise ExplorerError("This explorer is closed: make a new one.")
-        network = session.supernet()
-        if network is None:
+        network, run = session.trained_network(method), session.ended_run(method)
+        if network is None or run is None:
             raise BadInput(
-                f"There is no supernet of {session.network.name}: session.start_search() trains one, and none "
-                "ships for these weights."
+                f"There is no {METHODS[method].trained} network of {session.network.name}: session.start_search() "
+                "trains one, and none ships for these weights."
             )
-        self._carried[_basis(network)] = Carried(recorded=session.ended_run)
-        return replace(choice, ready=network, criterion="order")
+        self._handovers[_basis(network)] = Handover(Runs(recorded={method: run}))
+        return replace(choice, ready=network, criterion=METHODS[method].ranking)
 
     def _show(self, choice: Choice, history: History | None, stage: Stage, check: Check) -> History:
         """Put another network in place of the one that is shown, and free that."""
         board = self._make(choice, history, stage, check)
         if choice.ready is not None:  # a search's supernet: its widths are in the same tab
-            board.views.tabs.value = "chain"
+            board.views.tabs.value = "methods"
         left, self._board = self._board, board
         self.children = self._arrange(board)
         left.close()
@@ -197,10 +199,10 @@ class Explorer(VBox):
         network = choice.load()
         check()
         stage("frame_network")
-        if "_board" in vars(self) and (self._carried or self.session.searched):
-            self._carried[_basis(self.session.network)] = self.session.carried
-        carried = self._carried.get(_basis(network)) if self._carried else None
-        session = Session(network, history or choice.history(network), carried)
+        if "_board" in vars(self) and (self._handovers or self.session.runs.progress):
+            self._handovers[_basis(self.session.network)] = self.session.handover
+        handover = self._handovers.get(_basis(network)) if self._handovers else None
+        session = Session(network, history or choice.history(network), handover)
         try:
             check()
             stage("frame_drawing")
@@ -233,13 +235,13 @@ class Explorer(VBox):
         from explorer.allocate import ALLOCATIONS
         from explorer.criteria import CRITERIA
         from explorer.panels.bars import Bars
-        from explorer.panels.chain import ChainPane
         from explorer.panels.controls import controls_script
         from explorer.panels.coverage import CoveragePane
         from explorer.panels.header import Actions, Heading
         from explorer.panels.images_tab import ImagesTab
         from explorer.panels.keep import Keep
         from explorer.panels.layer import LayerPane
+        from explorer.panels.methods.tab import MethodsTab
         from explorer.panels.more import More
         from explorer.panels.scorecard import Scorecard
         from explorer.panels.status import Status
@@ -257,7 +259,9 @@ class Explorer(VBox):
         allocations = {name: strings.named("allocation", name, label) for name, label in ALLOCATIONS.items()}
         panes: dict[str, Callable[..., Pane]] = {
             "layer": LayerPane,
-            "chain": partial(ChainPane, open_supernet=lambda: self._changes.start(self._supernet())),
+            "methods": partial(
+                MethodsTab, open_trained=lambda method: self._changes.start(self._trained(method))
+            ),
             "images": ImagesTab,
             "tradeoff": TradeoffPane,
             "coverage": CoveragePane,
@@ -383,7 +387,7 @@ class Explorer(VBox):
             self._changes.close()
         if "_board" in vars(self):
             self._board.close()
-            self._carried.clear()
+            self._handovers.clear()
         if self.comm is not None:
             close_parts(self)
         super().close()

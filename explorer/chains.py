@@ -7,16 +7,15 @@ widths, where channels chosen one by one have 2^C. Everything is worked out in l
 probabilities stay finite.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.errors import BadInput, require_whole
-from explorer.records import TrainingCost
+from explorer.runs import Run
 from explorer.values import ChannelGroup, read_only
 
 Doubles = NDArray[np.float64]
@@ -144,58 +143,61 @@ def draws(chains: Sequence[Chain], count: int, seed: int = 0) -> NDArray[np.int6
     return np.stack(columns, axis=1) if columns else np.zeros((count, 0), dtype=np.int64)
 
 
-@dataclass(frozen=True, eq=False)
-class ChainRun:
+class ChainRun(Run):
     """What a search over widths saw so far: the chains at some of its steps, its frames.
 
-    `target` is the share of the dense network's `cost` ("macs" or "params") that is aimed at. `chains` are those
-    of the first frame, in the graph's order of groups. Of `of` steps, the first `warm_up` train weights only.
-    Frames: `steps` int32 (frames,), how many steps were done; `alphas` float32 (frames, states of all chains
-    joined); `shares` float64 (frames,), the expected cost as a share of the dense one; `losses` float32 (frames,)
-    by name, NaN where there was none: "full" (cross-entropy of the full network), "sub" (divergence of the drawn
-    networks from it), "chains" (cross-entropy with gates), "cost" (the regulariser). `settings` are the method's,
-    by name. `widths` is the structure found, {group: width}; empty until the search ended.
+    Series: "alphas" float32 (frames, states of all chains joined) and "shares" float64 (frames,), the expected cost as
+    a share of the dense one. Losses: "full" (cross-entropy of the full network), "sub" (divergence of the drawn
+    networks from it), "chains" (cross-entropy with gates), "cost" (the regulariser). Facts: `chain_facts`.
     """
 
-    network: str
-    graph_key: str
-    cost: str
-    target: float
-    chains: tuple[Chain, ...]
-    of: int
-    warm_up: int
-    steps: NDArray[np.int32]
-    alphas: NDArray[np.float32]
-    shares: Doubles
-    losses: Mapping[str, NDArray[np.float32]]
-    settings: Mapping[str, object]
-    widths: Mapping[str, int]
-    training: TrainingCost
-
     def __post_init__(self) -> None:
-        for name, kind in (("steps", np.int32), ("alphas", np.float32), ("shares", np.float64)):
-            object.__setattr__(self, name, read_only(np.array(getattr(self, name), dtype=kind)))
-        losses = {name: read_only(np.array(values, np.float32)) for name, values in self.losses.items()}
-        object.__setattr__(self, "losses", MappingProxyType(losses))
-        for name in ("settings", "widths"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        super().__post_init__()
+        states = sum((size - least) // step for _, size, least, step in self.facts["chains"])
+        if self.alphas.shape[1:] != (states,):
+            raise ValueError(f"a frame of alphas is not of the {states} states that the chains have")
 
     @property
-    def frames(self) -> int:
-        return len(self.steps)
+    def cost(self) -> str:
+        """What is aimed at: "macs" or "params"."""
+        return str(self.settings["cost"])
 
     @property
-    def ended(self) -> bool:
-        """Whether the search came to a structure."""
-        return bool(self.widths)
+    def target(self) -> float:
+        """The share of the dense network's `cost` that is aimed at."""
+        return float(self.settings["target"])
+
+    @property
+    def warm_up(self) -> int:
+        """How many of the first steps train weights only."""
+        return int(self.settings["warm_up"]) * self.per_epoch
+
+    @property
+    def alphas(self) -> NDArray[np.float32]:
+        return self.series["alphas"]
+
+    @property
+    def shares(self) -> Doubles:
+        return self.series["shares"]
+
+    @property
+    def chains(self) -> tuple[Chain, ...]:
+        """Those of the first frame, in the graph's order of groups."""
+        return self.at(0)
 
     def at(self, frame: int) -> tuple[Chain, ...]:
         """The chains at a frame (negative: from the end)."""
         joined, found, start = self.alphas[frame].astype(np.float64), [], 0
-        for chain in self.chains:
-            found.append(replace(chain, alphas=joined[start : start + chain.states]))
-            start += chain.states
+        for group, size, least, step in self.facts["chains"]:
+            end = start + (size - least) // step
+            found.append(Chain(group, size, least, step, joined[start:end]))
+            start = end
         return tuple(found)
+
+
+def chain_facts(chains: Sequence[Chain]) -> dict[str, list[list[str | int]]]:
+    """What a run says of its chains at all frames: group, size, least and step of each."""
+    return {"chains": [[chain.group, chain.size, chain.least, chain.step] for chain in chains]}
 
 
 # ---- what is said of a run --------------------------------------------------------------------------------
@@ -248,14 +250,12 @@ class OrderCurve:
     images: int
 
 
-@dataclass(frozen=True, eq=False)
-class Recorded:
-    """A run with what was measured after it. `command` made it; "" for a run of this session."""
+@dataclass(frozen=True)
+class ChainEvidence:
+    """What was measured after a search."""
 
-    run: ChainRun
     order: tuple[OrderCurve, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
-    command: str = ""
 
 
 def _log_sigmoid(values: Doubles) -> Doubles:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.errors import BadInput
-from explorer.records import TrainingCost
+from explorer.runs import Run
 from explorer.values import Bools, Classes, Floats, Ints, read_only
 
 SOURCES = ("active", "manidp", "fbs")
@@ -169,35 +169,20 @@ class Instances:
         return _fifths(self.shares, self.losses)
 
 
-@dataclass(frozen=True, eq=False)
-class InstanceRun:
-    """What the training of a dynamic method saw so far: frames at some of its steps.
+class InstanceRun(Run):
+    """What the training of a dynamic method saw so far.
 
-    `method` is "manidp" or "fbs"; `of` steps in epochs of `per_epoch`. Frames: `steps` int32 (frames,), how many were
-    done; `shares` float64 (frames,), the mean share of the dense MACs over the step's batch (NaN before the first);
-    `levels` float64 (frames,), the share of channels that was aimed at; `losses` float32 (frames,) by name, NaN where
-    there was none. `ended`: it is the whole run.
+    Series, float64 (frames,): "shares", the mean share of the dense MACs over the step's batch (NaN before the first),
+    and "levels", the share of channels that was aimed at.
     """
 
-    network: str
-    graph_key: str
-    method: str
-    of: int
-    per_epoch: int
-    steps: NDArray[np.int32]
-    shares: NDArray[np.float64]
-    levels: NDArray[np.float64]
-    losses: Mapping[str, Floats]
-    settings: Mapping[str, object]
-    training: TrainingCost
-    ended: bool = False
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        return self.series["shares"]
 
-    def __post_init__(self) -> None:
-        for name, kind in (("steps", np.int32), ("shares", np.float64), ("levels", np.float64)):
-            object.__setattr__(self, name, read_only(np.array(getattr(self, name), dtype=kind)))
-        losses = {name: read_only(np.array(values, np.float32)) for name, values in self.losses.items()}
-        object.__setattr__(self, "losses", MappingProxyType(losses))
-        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+    @property
+    def levels(self) -> NDArray[np.float64]:
+        return self.series["levels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,13 +247,11 @@ class Rival:
 
 
 @dataclass(frozen=True, eq=False)
-class RecordedInstances:
-    """A run that ships with the package, the effects of its terms, and its rivals. `command` made it."""
+class InstanceEvidence:
+    """What was measured after a training: the effects of its terms, and its rivals."""
 
-    run: InstanceRun
     effects: tuple[Effect, ...] = ()
     rivals: tuple[Rival, ...] = ()
-    command: str = ""
 
 
 # ---- what is worked out from tables -----------------------------------------------------------------------

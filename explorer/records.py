@@ -1,7 +1,7 @@
 """The frozen values in which results are told: what a network allows, and what a session saw and did."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -96,11 +96,11 @@ class TrainingCost:
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
-    """How far a search over widths is; `state` is "running", "stopped", "ready" or "failed".
+class Progress:
+    """How far the training of a method is; `state` is "running", "stopped", "ready" or "failed".
 
-    `method` and its `settings` by name; `phase` is "warm-up" or "search", `losses` those of the latest step, `run`
-    the chains.ChainRun of what was seen so far (None before its first frame). `seconds_left` is None until it can
+    `method` and its `settings` by name; `phase` as the method calls it, `losses` those of the latest step, `run`
+    the runs.Run of what was seen so far (None before its first frame). `seconds_left` is None until it can
     be told. `error` says in words why it failed; `resumable`: it has not ended, and can go on from a snapshot, while
     this program runs; also later unless `not_kept`, the folder that its snapshots cannot be written to, is set.
     """
@@ -122,6 +122,33 @@ class Search:
     def __post_init__(self) -> None:
         for name in ("settings", "losses"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """What a session knows of the methods that train, by their names: `progress` of the trainings that were begun and
+    not dropped, the latest one last, and the `recorded` runs (runs.Recorded) that were read.
+    """
+
+    progress: Mapping[str, Progress] = field(default_factory=dict)
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("progress", "recorded"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def running(self) -> Progress | None:
+        """The one that runs."""
+        return next((each for each in self.progress.values() if each.state == "running"), None)
+
+    def having(self, progress: Progress) -> "Runs":
+        """The same, with the progress of its method."""
+        return replace(self, progress={**self.progress, progress.method: progress})
+
+    def without(self, method: str) -> "Runs":
+        """The same, without the training of a method."""
+        return replace(self, progress={name: each for name, each in self.progress.items() if name != method})
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,15 @@
 
 What stands between `<!-- recorded: NAME -->` and `<!-- end -->` is replaced: "effects", a row for every way of
 training, and "rivals", a row for every network beside them. Nothing is trained or measured. Run it after
-`record_manidp.py`.
+`record.py`.
 """
 
 import math
 from pathlib import Path
 
 import explorer
-from explorer.instances import Effect, RecordedInstances, Rival
-from explorer.methods.instance_recording import read_recorded_instances
+from explorer.instances import Effect, InstanceEvidence, Rival
+from explorer.methods.recording import read_recorded
 from explorer.values import wilson_interval
 
 PAGE = Path(__file__).parents[1] / "docs" / "manidp.md"
@@ -67,11 +67,11 @@ def rival_row(rival: Rival) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def filled(text: str, recorded: RecordedInstances) -> str:
+def filled(text: str, evidence: InstanceEvidence) -> str:
     """The page with its tables filled; raises ValueError where a table's place is not in it."""
     rows = {
-        "effects": (EFFECTS, [effect_row(each) for each in recorded.effects]),
-        "rivals": (RIVALS, [rival_row(each) for each in recorded.rivals]),
+        "effects": (EFFECTS, [effect_row(each) for each in evidence.effects]),
+        "rivals": (RIVALS, [rival_row(each) for each in evidence.rivals]),
     }
     for name, (head, lines) in rows.items():
         before, found, rest = text.partition(f"<!-- recorded: {name} -->\n")
@@ -86,11 +86,12 @@ def filled(text: str, recorded: RecordedInstances) -> str:
 def main() -> None:
     network = explorer.load("resnet20")
     graph = explorer.trace(network.model, network.example)
-    recorded = read_recorded_instances(network, graph)
-    if recorded is None:
-        raise SystemExit("No recorded run is of these weights: python scripts/record_manidp.py resnet20")
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), recorded), encoding="utf-8")
-    print(f"{PAGE.name}: {len(recorded.effects)} trainings, {len(recorded.rivals)} networks beside them")
+    recorded = read_recorded(network, graph, "manidp")
+    if recorded is None or recorded.evidence is None:
+        raise SystemExit("No recorded run is of these weights: python -m scripts.record manidp resnet20")
+    evidence = recorded.evidence
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), evidence), encoding="utf-8")
+    print(f"{PAGE.name}: {len(evidence.effects)} trainings, {len(evidence.rivals)} networks beside them")
 
 
 if __name__ == "__main__":

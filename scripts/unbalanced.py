@@ -8,13 +8,13 @@ structure) takes from stages where there is little to save.
 from dataclasses import replace
 
 import torch
-from fashion_mnist import MEAN, STD
 from torch import Tensor, nn
 
 import explorer
 from explorer.data import Normalize, fashion_mnist
 from explorer.graph.randomness import same_random_numbers
 from explorer.zoo.networks.resnet20 import BasicBlock
+from scripts.fashion_mnist import MEAN, STD
 
 WIDTHS = {
     "residual-16-32-64": (16, 32, 64),

@@ -1,8 +1,10 @@
 """A run of a search over widths as values, without any training: what views and sessions are tested with."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from explorer.chains import ChainRun, chain_of
+from explorer.chains import ChainRun, chain_facts, chain_of
 from explorer.costs import totals
 from explorer.records import TrainingCost
 from explorer.values import ChannelGraph
@@ -24,23 +26,20 @@ def example_run(graph: ChannelGraph, frames: int = 13, ended: bool = True, seed:
     run = ChainRun(
         network="toy",
         graph_key=graph.key,
-        cost="macs",
-        target=0.4,
-        chains=chains,
+        method="dmcp",
         of=10 * (frames - 1),
-        warm_up=10 * (frames // 3),
+        per_epoch=10,
         steps=10 * np.arange(frames),
-        alphas=alphas,
-        shares=np.ones(frames),
+        series={"alphas": alphas.astype(np.float32), "shares": np.ones(frames)},
         losses={
             "full": np.linspace(1.2, 0.4, frames),
             "sub": np.linspace(0.9, 0.1, frames),
             "chains": np.where(share > 0, 1 - 0.5 * share, np.nan),
             "cost": np.where(share > 0, (1 - share) ** 2, np.nan),
         },
-        settings={"target": 0.4, "epochs": 4, "seed": seed},
-        widths={},
+        settings={"target": 0.4, "cost": "macs", "warm_up": frames // 3, "epochs": 4, "seed": seed},
         training=TrainingCost(seconds=78.0, macs=9_000_000, epoch_macs=1_000_000),
+        facts=chain_facts(chains),
     )
     places = [graph.index[chain.group] for chain in chains]
 
@@ -50,5 +49,5 @@ def example_run(graph: ChannelGraph, frames: int = 13, ended: bool = True, seed:
         return float(totals(graph, widths, "macs") / totals(graph, graph.sizes, "macs"))
 
     widths = {chain.group: round(chain.expected) for chain in run.at(-1)} if ended else {}
-    fields = {name: getattr(run, name) for name in run.__dataclass_fields__}
-    return ChainRun(**{**fields, "shares": [shares_of(frame) for frame in range(frames)], "widths": widths})
+    shares = np.array([shares_of(frame) for frame in range(frames)])
+    return replace(run, series={**run.series, "shares": shares}, widths=widths, ended=ended)

@@ -4,14 +4,15 @@ import numpy as np
 
 from explorer.instances import (
     Effect,
+    InstanceEvidence,
     InstanceRun,
     Instances,
-    RecordedInstances,
     Rival,
     Site,
     Sites,
 )
 from explorer.records import TrainingCost
+from explorer.runs import Recorded
 from explorer.values import ChannelGraph
 
 
@@ -72,8 +73,10 @@ def example_instance_run(graph: ChannelGraph, frames: int = 9, ended: bool = Tru
         of=10 * (frames - 1),
         per_epoch=10,
         steps=10 * np.arange(frames),
-        shares=np.where(done > 0, 1 - 0.45 * done, np.nan),
-        levels=1 - 0.25 * np.minimum(1, done / 0.6),
+        series={
+            "shares": np.where(done > 0, 1 - 0.45 * done, np.nan),
+            "levels": 1 - 0.25 * np.minimum(1, done / 0.6),
+        },
         losses={
             "task": np.where(done > 0, 0.6 - 0.3 * done, np.nan),
             "sparsity": np.where(done > 0, 0.4 - 0.2 * done, np.nan),
@@ -91,15 +94,13 @@ def example_effect(graph: ChannelGraph, name: str, seed: int = 0) -> Effect:
     return Effect(name, {"level": 0.75}, seed, found.shares, found.losses, found.right, (0.5,) * count, 0.4)
 
 
-def example_recorded_instances(graph: ChannelGraph) -> RecordedInstances:
+def example_recorded_instances(graph: ChannelGraph) -> Recorded[InstanceRun, InstanceEvidence]:
     names = "whole", "no_similarity", "strong_similarity", "no_sparsity", "uniform"
-    return RecordedInstances(
-        example_instance_run(graph),
-        tuple(example_effect(graph, name, seed) for seed, name in enumerate(names)),
-        (
-            Rival("dense", 1.0, 0.926, 2000),
-            Rival("longer", 1.0, 0.928, 2000),
-            Rival("static", 0.55, 0.91, 2000),
-        ),
-        "python scripts/record_manidp.py resnet20",
+    effects = tuple(example_effect(graph, name, seed) for seed, name in enumerate(names))
+    rivals = (
+        Rival("dense", 1.0, 0.926, 2000),
+        Rival("longer", 1.0, 0.928, 2000),
+        Rival("static", 0.55, 0.91, 2000),
     )
+    command = "python -m scripts.record manidp resnet20"
+    return Recorded(example_instance_run(graph), InstanceEvidence(effects, rivals), command)

@@ -15,7 +15,7 @@ from explorer.figures.class_changes import signed
 from explorer.figures.palette import paint
 from explorer.figures.text_lines import lines_of
 from explorer.figures.view import Columns, View, append_row, canvas, empty, sources
-from explorer.instances import Effect, RecordedInstances
+from explorer.instances import Effect, InstanceEvidence
 from explorer.paired import Paired
 from explorer.records import percent_of
 from explorer.strings import Strings
@@ -59,22 +59,22 @@ class _Row:
         return wilson_interval(round(self.accuracy * self.images), self.images)
 
 
-def pages(recorded: RecordedInstances | None) -> tuple[str, ...]:
+def pages(evidence: InstanceEvidence | None) -> tuple[str, ...]:
     """Those of `PAGES` that have more than the whole run to show."""
-    return tuple(page for page in PAGES if len(_rows(recorded, page)) > 1)
+    return tuple(page for page in PAGES if len(_rows(evidence, page)) > 1)
 
 
-def _rows(recorded: RecordedInstances | None, page: str) -> list[_Row]:
-    if recorded is None:
+def _rows(evidence: InstanceEvidence | None, page: str) -> list[_Row]:
+    if evidence is None:
         return []
-    effects = {effect.name: effect for effect in recorded.effects}
+    effects = {effect.name: effect for effect in evidence.effects}
     names = (WHOLE, *(TERMS if page == "terms" else MODULES))
     found = [
         _Row(name, effects[name].mean_share, effects[name].accuracy, len(effects[name].right), effects[name])
         for name in names
         if name in effects
     ]
-    rivals = recorded.rivals if page == "rivals" else ()
+    rivals = evidence.rivals if page == "rivals" else ()
     return found + [_Row(rival.name, rival.share, rival.accuracy, rival.images) for rival in rivals]
 
 
@@ -120,9 +120,9 @@ def spread(effect: Effect) -> tuple[float, float]:
 # ---- sentences --------------------------------------------------------------------------------------------
 
 
-def verdict(recorded: RecordedInstances, name: str, strings: Strings) -> str:
+def verdict(evidence: InstanceEvidence, name: str, strings: Strings) -> str:
     """How a row's accuracy differs from that of the whole run, with its interval; "" for that run, or without it."""
-    rows = {row.name: row for page in PAGES for row in _rows(recorded, page)}
+    rows = {row.name: row for page in PAGES for row in _rows(evidence, page)}
     if name == WHOLE or not {name, WHOLE} <= rows.keys():
         return ""
     row, whole = rows[name], rows[WHOLE]
@@ -137,13 +137,13 @@ def verdict(recorded: RecordedInstances, name: str, strings: Strings) -> str:
     return strings(key, name=strings(f"instance_effects_{name}"), **points)
 
 
-def notes(recorded: RecordedInstances | None, page: str, strings: Strings) -> list[str]:
+def notes(evidence: InstanceEvidence | None, page: str, strings: Strings) -> list[str]:
     """What a page's numbers do and do not show, worked out of them."""
-    if recorded is None or page not in pages(recorded):
+    if evidence is None or page not in pages(evidence):
         return []
-    effects = {effect.name: effect for effect in recorded.effects}
+    effects = {effect.name: effect for effect in evidence.effects}
     if page == "rivals":
-        said = [verdict(recorded, name, strings) for name in ("static", *MODULES)]
+        said = [verdict(evidence, name, strings) for name in ("static", *MODULES)]
         said += [strings("instance_effects_theoretical"), strings("instance_effects_one_seed")]
         return [each for each in said if each]
     found = [
@@ -173,16 +173,16 @@ def _complexity(adaptive: Effect, uniform: Effect, strings: Strings) -> str:
     return strings(f"instance_effects_gap_{kind}{strong}", **values)
 
 
-def describe(recorded: RecordedInstances | None, page: str, strings: Strings, message: str = "") -> list[str]:
+def describe(evidence: InstanceEvidence | None, page: str, strings: Strings, message: str = "") -> list[str]:
     """Every row of a page, its difference to the whole run, and what the page does and does not show."""
-    rows = _rows(recorded, page)
-    if recorded is None or page not in pages(recorded):
+    rows = _rows(evidence, page)
+    if evidence is None or page not in pages(evidence):
         return [message] if message else []
     sentences = []
     for row in rows:
         sentences.append(_row_says(row, strings))
-        sentences.append(verdict(recorded, row.name, strings))
-    return [each for each in (*sentences, *notes(recorded, page, strings)) if each]
+        sentences.append(verdict(evidence, row.name, strings))
+    return [each for each in (*sentences, *notes(evidence, page, strings)) if each]
 
 
 def _row_says(row: _Row, strings: Strings) -> str:
@@ -211,15 +211,15 @@ def _hundredths(value: float) -> str:
 # ---- the chart --------------------------------------------------------------------------------------------
 
 
-def name_at(recorded: RecordedInstances | None, page: str, y: float) -> str | None:
+def name_at(evidence: InstanceEvidence | None, page: str, y: float) -> str | None:
     """The row at a height of the chart; None above and below the rows."""
-    rows = _rows(recorded, page)
+    rows = _rows(evidence, page)
     place = int((HEAD - PITCH / 2 - y) // PITCH)
     return rows[place].name if 0 <= place < len(rows) else None
 
 
 def columns(
-    recorded: RecordedInstances | None, page: str, strings: Strings, chosen: str = "", message: str = ""
+    evidence: InstanceEvidence | None, page: str, strings: Strings, chosen: str = "", message: str = ""
 ) -> dict[str, Columns]:
     """The tables of the view: "rows", "chosen", "spreads", "means", "strips", "accuracies" and "labels".
 
@@ -227,25 +227,25 @@ def columns(
     nothing. x is in parts of the chart, y in pixels upwards.
     """
     tables = empty(_COLUMNS)
-    if recorded is None or page not in pages(recorded):
+    if evidence is None or page not in pages(evidence):
         _text(tables, 0.5, HEIGHT / 2, message, "center", "soft")
         return tables
-    rows = _rows(recorded, page)
+    rows = _rows(evidence, page)
     _heads(tables, strings)
-    everything = [row for each in PAGES for row in _rows(recorded, each)]
+    everything = [row for each in PAGES for row in _rows(evidence, each)]
     accuracies, shares = _accuracy_range(everything), _share_range(everything)
     for place, row in enumerate(rows):
         y = HEAD - PITCH * (place + 1)
         _row(tables, row, y, accuracies, shares, strings)
         hover = " ".join(
-            each for each in (_row_says(row, strings), verdict(recorded, row.name, strings)) if each
+            each for each in (_row_says(row, strings), verdict(evidence, row.name, strings)) if each
         )
         append_row(tables["rows"], {"bottom": y - PITCH / 2, "top": y + PITCH / 2, "hover": hover})
         if row.name == chosen:
             append_row(tables["chosen"], {"bottom": y - PITCH / 2, "top": y + PITCH / 2})
     below = HEAD - PITCH * (len(rows) + 0.5) - GAP - LINE / 2
-    said = verdict(recorded, chosen, strings) if chosen in {row.name for row in rows} else ""
-    sentences = [said, strings("instance_effects_one_seed")] if said else notes(recorded, page, strings)
+    said = verdict(evidence, chosen, strings) if chosen in {row.name for row in rows} else ""
+    sentences = [said, strings("instance_effects_one_seed")] if said else notes(evidence, page, strings)
     lines = [line for sentence in sentences for line in lines_of(sentence, PIXELS)]
     for number, line in enumerate(lines[: 1 + int((below - LINE / 2) // LINE)]):
         _text(tables, NAME, below - LINE * number, line, "left", "ink")

@@ -1,4 +1,4 @@
-"""Methods: procedures that train, for a plan or for a subnetwork of every image. One file each, on one road."""
+"""Methods: procedures that train, for a plan or for a subnetwork of every image. One file each, on one loop."""
 
 import os
 import sys
@@ -16,11 +16,14 @@ from explorer.evaluate.recovery import class_labels
 from explorer.graph import trace
 from explorer.graph.checks import check_model
 from explorer.memory import GIB, available
+from explorer.methods.base import Method, Subject
 from explorer.methods.dmcp import DMCP
 from explorer.methods.fbs import FBS
+from explorer.methods.loop import Event, Found, Training, never, steps
 from explorer.methods.manidp import ManiDP
-from explorer.methods.road import Event, Found, Method, Snapshot, Subject, never, steps
 from explorer.methods.settings import checked
+from explorer.methods.slimming import Slimming
+from explorer.methods.snapshots import Snapshot
 from explorer.values import ChannelGraph, content_key
 from explorer.zoo.network import Network
 
@@ -28,6 +31,7 @@ METHODS: dict[str, Method] = {
     "dmcp": DMCP(),
     "manidp": ManiDP(),
     "fbs": FBS(),
+    "slimming": Slimming(),
 }
 
 
@@ -63,14 +67,12 @@ def _events(
     subject: Subject, method: str, chosen: Any, resume: Snapshot | None, stop: Callable[[], bool] = never
 ) -> Iterator[Event]:
     with torch.inference_mode(False):  # else nothing could be trained
-        run = METHODS[method].begin(subject, chosen)
+        training = Training(METHODS[method], subject, METHODS[method].begin(subject, chosen))
     key = _key(subject, method, chosen)
-    done, seconds, macs = 0, 0.0, 0
     if resume is not None:
-        _check_resume(resume, method, key, run.of)
-        run.restore(resume.content)
-        done, seconds, macs = resume.step, resume.seconds, resume.macs
-    return steps(method, run, key, done, seconds, macs, stop, resume)
+        _check_resume(resume, method, key, training.algorithm.of)
+        training.restore(resume.content)
+    return steps(training, key, resume, stop)
 
 
 def search(

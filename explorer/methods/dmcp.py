@@ -8,37 +8,36 @@ with every channel times its retention probability, and from how far the expecte
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
-from explorer.chains import Chain, ChainRun, chain_of
+from explorer.chains import Chain, ChainEvidence, ChainRun, chain_facts, chain_of
 from explorer.costs import totals
 from explorer.data import Images
-from explorer.data.batches import split_evenly
 from explorer.data.fitting import require_labels
 from explorer.errors import BadInput, NotReachable
-from explorer.evaluate.recovery import class_labels, reestimate_bn
+from explorer.evaluate.recovery import reestimate_bn
 from explorer.graph.randomness import own_torch_numbers
+from explorer.methods.base import Algorithm, Method, Result, Subject, Turn, require_batch
+from explorer.methods.comparison import EPOCHS, compare
 from explorer.methods.gates import ExpectedCost, Gates
+from explorer.methods.measuring import Measuring
+from explorer.methods.order_claim import order_curves
 from explorer.methods.regularisers import REGULARISERS
-from explorer.methods.repeatable import copied, require_alike, rows_of, seed_of
+from explorer.methods.report import Report
 from explorer.methods.retraining import fresh
-from explorer.methods.road import BrokeDown, Run, Subject, Told, require_finite_loss
 from explorer.methods.settings import choice, number, share, whole
 from explorer.methods.structure import all_widths, expected_structure, prefix_plan, reachable
 from explorer.methods.supernet import Supernet
-from explorer.records import TrainingCost
-from explorer.values import Plan
+from explorer.values import ChannelGraph
 
-MOMENTUM = 0.9
 BETAS = (0.9, 0.99)
-CLIP = 5.0  # total norm of the weights' gradients
 LAST_RATE = 0.1  # share of a rate that is left at the end of its cosine
 RISE = 0.05  # share of the steps in which the weights' rate rises
 BN_IMAGES = 1024
@@ -72,28 +71,32 @@ class DMCPSettings:
 
 
 @final
-@dataclass(frozen=True)
-class DMCP:
+class DMCP(Method):
     """The method: see the module."""
 
-    name: str = "dmcp"
-    kind: str = "widths"
-    label: str = "DMCP"
-    about: str = (
+    name = "dmcp"
+    label = "DMCP"
+    about = (
         "Learns where each layer should stop: Markov chains over widths, trained with weights that serve all of them "
         "(Guo et al. 2020)."
     )
-    settings: type = DMCPSettings
+    settings = DMCPSettings
+    run = ChainRun
+    losses = ("full", "sub", "chains", "cost")
+    evidence = ChainEvidence
+    trained = "supernet"
+    trained_note = (
+        "The supernet of a search over the widths of {name}: every width's first channels carry its answer."
+    )
 
-    def begin(self, subject: Subject, settings: DMCPSettings) -> Run:
+    def begin(self, subject: Subject, settings: DMCPSettings) -> Algorithm:
         """A search at its first step.
 
         Raises BadInput for a network without groups that can be narrowed and for fewer images than a batch,
         NotReachable for a target below what the least widths cost.
         """
         graph = subject.graph
-        every = [chain_of(group, settings.alpha, settings.divisions) for group in graph.prunable]
-        chains = tuple(chain for chain in every if chain.states)
+        chains = chains_of(graph, settings.alpha, settings.divisions)
         if not chains:
             reasons = {group.reason for group in graph.groups if not group.prunable}
             raise BadInput(
@@ -109,112 +112,135 @@ class DMCP:
             )
         return _Search(subject, settings, chains)
 
+    def refusal(self, graph: ChannelGraph) -> str:
+        return "" if graph.prunable else "search_nothing"
 
-class _Search:
-    """A search between two steps. What is drawn at a step depends on the seed and the step's number alone."""
+    def least(self, graph: ChannelGraph, settings: Mapping[str, Any]) -> float:
+        usual = DMCPSettings()
+        chains = chains_of(graph, usual.alpha, usual.divisions)
+        return reachable(graph, chains, settings["cost"]) if chains else 0.0
+
+    def epochs(self, graph: ChannelGraph, images: int, settings: Mapping[str, Any]) -> float:  # noqa: ARG002
+        """About as many epochs of training the dense network as a search costs, in MACs of forward passes.
+
+        Every step runs the full network, the least one and two others, which have about the mean of all widths; while
+        the chains are trained too, the full network once more.
+        """
+        usual = DMCPSettings()
+        chains = chains_of(graph, usual.alpha, usual.divisions)
+        widths = np.stack([graph.sizes, graph.sizes]).astype(np.float64)
+        places = [graph.index[chain.group] for chain in chains]
+        widths[:, places] = [[chain.least for chain in chains], [chain.widths.mean() for chain in chains]]
+        least, mean = totals(graph, widths, "macs") / totals(graph, graph.sizes, "macs")
+        step = 1 + least + 2 * mean
+        return float(settings["warm_up"] * step + settings["epochs"] * (step + 1))
+
+    def measure(self, measuring: Measuring) -> ChainEvidence:
+        """Order curves, and the structure beside the uniform one of the same MACs, trained again.
+
+        Options: `epochs` of that training, and `start`, from "scratch" or the "supernet".
+        """
+        network, graph, found = measuring.network, measuring.graph, measuring.found
+        assert network.data is not None
+        assert isinstance(found.run, ChainRun)
+        order = order_curves(network, found.network, graph, network.data)
+        measuring.say("order curves are measured")
+        compared = compare(
+            *(network, graph, found.run, found.network, measuring.seeds),
+            epochs=int(measuring.options.get("epochs", EPOCHS)),
+            start=measuring.options.get("start", "scratch"),
+            progress=lambda at: (
+                measuring.say(f"{at.contender}, seed {at.seed}") if at.training.step == 1 else None
+            ),
+            remembered=measuring.remembered,
+        )
+        return ChainEvidence(order, (compared,))
+
+
+class _Search(Algorithm):
+    """A search between two steps."""
+
+    settings: DMCPSettings
 
     def __init__(self, subject: Subject, settings: DMCPSettings, chains: tuple[Chain, ...]) -> None:
-        self._subject, self._settings, self._chains = subject, settings, chains
-        self._weights, self._chain_rows = _split(subject.images, settings)
-        self._labels = class_labels(subject.images)
-        graph = subject.graph
-        first = (
-            subject.network.model
-            if settings.start == "loaded"
-            else fresh(subject.network.model, settings.seed)
-        )
+        weights, self._chain_rows = _split(subject.images, settings)
+        super().__init__(subject, settings, settings.warm_up + settings.epochs, weights)
+        self._chains = chains
+        graph, model = subject.graph, subject.network.model
+        first = model if settings.start == "loaded" else fresh(model, settings.seed)
         self._supernet = Supernet(first, graph, chains)
         self._gates = Gates(graph, chains)
         self._expected = ExpectedCost(graph, chains, settings.cost)
         self._target = settings.target * self._expected.dense
-        trained = [p for p in self._supernet.parameters.values() if p.requires_grad]
-        if not trained:
-            raise BadInput(
-                f"No parameter of {subject.network.name} requires gradients, so there is nothing to train: call "
-                "model.requires_grad_(True) before loading it."
-            )
-        decayed = [{"params": [p for p in trained if p.dim() > 1], "weight_decay": settings.weight_decay}]
-        rest = [{"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0}]
-        self._trained = trained
-        self._sgd = torch.optim.SGD(decayed + rest, lr=settings.rate, momentum=MOMENTUM, nesterov=True)
-        self._adam = torch.optim.Adam([self._gates.alphas], lr=settings.alpha_rate, betas=BETAS)
         self._least = np.array([chain.least for chain in chains], dtype=np.int64)
-        self._sizes = np.array([chain.size for chain in chains], dtype=np.int64)
-        self.per_epoch = len(split_evenly(self._weights, settings.batch))
         self._warm = settings.warm_up * self.per_epoch
-        self.of = self._warm + settings.epochs * self.per_epoch
-        self._dense = int(totals(graph, graph.sizes, "macs"))
-        self.epoch_macs = self._dense * len(subject.images)
-        self._frames: list[tuple[int, Tensor, float, dict[str, float]]] = []
+        sgd, trained = self.sgd(self._supernet.parameters.values())
+        adam = torch.optim.Adam([self._gates.alphas], lr=settings.alpha_rate, betas=BETAS)
+        self.turns = {
+            "weights": Turn(sgd, self._weight_rate, self._weight_gradients, clipped=trained),
+            "chains": Turn(adam, self._chain_rate, self._chain_gradients, begins=self._warm),
+        }
+        self.tensors = {**self._supernet.tensors, "": self._gates.alphas}
         middle = np.array([float(chain.widths.mean()) for chain in chains])
         self._about = [self._macs(self._least), float(self._macs(middle))]
 
     # ---- one step -----------------------------------------------------------------------------------------
 
-    def step(self, number: int) -> Told:
-        rows = self._rows(number, self._weights)
-        with (
-            own_torch_numbers(seed_of(self._settings.seed, number, 0)),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-        ):
-            losses, macs = self._weight_step(number, rows)
-            if number >= self._warm:
-                if self._settings.held_out:
-                    rows = self._rows(number, self._chain_rows)
-                losses |= self._chain_step(number, rows)
-                macs += self._dense * len(rows)
-        return Told("search" if number >= self._warm else "warm-up", losses, macs)
+    def phase(self, number: int) -> str:
+        return "search" if number >= self._warm else "warm-up"
 
-    def _weight_step(self, number: int, rows: Tensor) -> tuple[dict[str, float], int]:
-        """The sandwich: gradients of the full, the least and two drawn networks, summed; one step of SGD."""
-        inputs, labels = self._subject.images.inputs(rows), self._labels[rows]
-        self._set_rate(self._sgd, self._settings.rate, _cosine(number, self.of, RISE))
-        self._sgd.zero_grad()
+    def _weight_rate(self, number: int) -> float:
+        return self.settings.rate * _cosine(number, self.of, RISE)
+
+    def _weight_gradients(self, number: int, report: Report) -> None:
+        """The sandwich: gradients of the full, the least and two drawn networks, summed."""
+        rows = self.batch(number)
+        inputs, labels = self.subject.images.inputs(rows), self.labels[rows]
         logits = self._supernet.full(inputs)
         require_labels(labels, logits)
         loss = cross_entropy(logits, labels)
-        full = require_finite_loss("the full network", loss.item())
+        report.loss("full", loss, "the full network")
         if not loss.requires_grad:
             raise BadInput(
-                f"No parameter that {self._subject.network.name} uses requires gradients, so there is nothing to train."
+                f"No parameter that {self.subject.network.name} uses requires gradients, so there is nothing to train."
             )
         loss.backward()
         teacher = logits.detach().softmax(1)
-        apart, macs = [], self._dense
+        apart, macs = [], self.dense
         for widths in (self._least, *self._drawn(number)):
             loss = kl_div(self._supernet.at(inputs, widths).log_softmax(1), teacher, reduction="batchmean")
-            apart.append(require_finite_loss("a subnetwork", loss.item()))
+            apart.append(report.loss("sub", loss, "a subnetwork"))
             loss.backward()
             macs += int(self._macs(widths))
-        nn.utils.clip_grad_norm_(self._trained, CLIP)
-        self._sgd.step()
-        return {"full": full, "sub": float(np.mean(apart))}, macs * len(rows)
+        report.losses["sub"] = float(np.mean(apart))
+        report.ran(len(rows), macs)
 
-    def _chain_step(self, number: int, rows: Tensor) -> dict[str, float]:
-        """The full network behind its gates, and the expected cost: one step of Adam on the alphas alone."""
-        inputs, labels = self._subject.images.inputs(rows), self._labels[rows]
+    def _chain_rate(self, number: int) -> float:
         done = (number - self._warm) / max(1, self.of - self._warm)
-        self._set_rate(
-            self._adam, self._settings.alpha_rate, LAST_RATE + (1 - LAST_RATE) * _half_cosine(done)
-        )
+        return self.settings.alpha_rate * (LAST_RATE + (1 - LAST_RATE) * _half_cosine(done))
+
+    def _chain_gradients(self, number: int, report: Report) -> None:
+        """The full network behind its gates, and the expected cost: gradients of the alphas alone."""
+        settings = self.settings
+        rows = self.batch(number, self._chain_rows if settings.held_out else None)
+        inputs, labels = self.subject.images.inputs(rows), self.labels[rows]
         retention = self._gates.retention()
         task = cross_entropy(self._supernet.gated(inputs, self._gates, retention), labels)
-        away = REGULARISERS[self._settings.regulariser](
+        away = REGULARISERS[settings.regulariser](
             self._expected(self._gates.expected(retention)), self._target
         )
-        loss = task.double() + self._settings.strength * away
-        require_finite_loss("the chains", loss.item())
+        loss = task.double() + settings.strength * away
+        report.loss("chains", loss, "the chains")
         (self._gates.alphas.grad,) = torch.autograd.grad(loss, [self._gates.alphas])
-        self._adam.step()
-        return {"chains": task.item(), "cost": away.item()}
+        report.losses |= {"chains": task.item(), "cost": away.item()}
+        report.ran(len(rows), self.dense)
 
     def _drawn(self, number: int) -> tuple[NDArray[np.int64], ...]:
         """Two networks: each of uniformly drawn widths, or, more and more often, drawn from the chains.
 
         The share of uniform ones falls from 1 at the end of warm-up to 0 half-way through the search.
         """
-        random = np.random.default_rng([self._settings.seed, number])
+        random = np.random.default_rng([self.settings.seed, number])
         past = max(0, number - self._warm) / max(1, self.of - self._warm)
         learned = None
         found = []
@@ -233,88 +259,37 @@ class _Search:
                 )
         return tuple(found)
 
-    def _rows(self, number: int, rows: Tensor) -> Tensor:
-        return rows_of(self._settings.seed, number, self.per_epoch, rows, self._settings.batch)
-
     def _macs(self, widths: NDArray[Any]) -> Any:
-        return totals(self._subject.graph, all_widths(self._subject.graph, self._chains, widths), "macs")
+        return totals(self.subject.graph, all_widths(self.subject.graph, self._chains, widths), "macs")
 
-    @staticmethod
-    def _set_rate(optimizer: torch.optim.Optimizer, peak: float, part: float) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = peak * part
+    # ---- what the loop asks -------------------------------------------------------------------------------
 
-    # ---- what the road asks -------------------------------------------------------------------------------
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return chain_facts(self._chains)
 
     def planned(self, done: int) -> float:
-        step = self._dense + self._about[0] + 2 * self._about[1]
-        return done * step + max(0, done - self._warm) * self._dense
+        step = self.dense + self._about[0] + 2 * self._about[1]
+        return done * step + max(0, done - self._warm) * self.dense
 
-    def content(self) -> dict[str, Any]:
-        tensors = {name: each.detach().clone() for name, each in self._supernet.tensors.items()}
-        if not all(bool(torch.isfinite(each).all()) for each in tensors.values() if each.is_floating_point()):
-            raise BrokeDown("the weights are no longer finite numbers.")
-        return {
-            "tensors": tensors,
-            "alphas": self._gates.alphas.detach().clone(),
-            "sgd": copied(self._sgd.state_dict()),
-            "adam": copied(self._adam.state_dict()),
-            "frames": [list(frame) for frame in self._frames],
-        }
+    def frame(self, done: int) -> Mapping[str, float | Tensor]:  # noqa: ARG002
+        expected = self._expected(self._gates.expected(self._gates.retention())).item()
+        alphas = self._gates.alphas.detach().float().clone()
+        return {"alphas": alphas, "shares": expected / self._expected.dense}
 
-    def restore(self, content: Mapping[str, Any]) -> None:
-        own = {**self._supernet.tensors, "": self._gates.alphas}
-        try:
-            kept = {**content["tensors"], "": content["alphas"]}
-            require_alike(own, kept)
-            with torch.no_grad():
-                for name, tensor in own.items():
-                    tensor.copy_(kept[name])
-            self._sgd.load_state_dict(copied(content["sgd"]))
-            self._adam.load_state_dict(copied(content["adam"]))
-            self._frames = [
-                (int(step), alphas, float(share), dict(told))
-                for step, alphas, share, told in content["frames"]
-            ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInput(
-                f"This snapshot does not fit the search ({error}): it is of another version. Begin anew without it."
-            ) from error
-
-    def look(self, done: int, losses: Mapping[str, float], training: TrainingCost) -> ChainRun:
-        alphas = self._gates.alphas.detach()
-        with torch.no_grad():
-            expected = self._expected(self._gates.expected(self._gates.retention())).item()
-        self._frames.append((done, alphas.float().clone(), expected / self._expected.dense, dict(losses)))
-        return self._run(training, {})
-
-    def finish(self, training: TrainingCost) -> tuple[ChainRun, Plan, nn.Module]:
-        graph, settings = self._subject.graph, self._settings
+    def result(self) -> Result:
+        graph, settings = self.subject.graph, self.settings
         widths = expected_structure(graph, self._gates.values(), settings.target, settings.cost)
-        with own_torch_numbers(seed_of(settings.seed, self.of, 2)), torch.inference_mode(False):
-            supernet = self._supernet.trained(self._subject.network.model)
-            reestimate_bn(supernet, self._subject.images, count=BN_IMAGES)
-        return self._run(training, widths), prefix_plan(graph, widths), supernet
+        with own_torch_numbers(self.seed(self.of, 2)), torch.inference_mode(False):
+            supernet = self._supernet.trained(self.subject.network.model)
+            reestimate_bn(supernet, self.subject.images, count=BN_IMAGES)
+        return Result(supernet, prefix_plan(graph, widths), widths)
 
-    def _run(self, training: TrainingCost, widths: Mapping[str, int]) -> ChainRun:
-        names = ("full", "sub", "chains", "cost")
-        frames = self._frames
-        return ChainRun(
-            network=self._subject.network.name,
-            graph_key=self._subject.graph.key,
-            cost=self._settings.cost,
-            target=self._settings.target,
-            chains=self._chains,
-            of=self.of,
-            warm_up=self._warm,
-            steps=np.array([frame[0] for frame in frames], dtype=np.int32),
-            alphas=np.stack([frame[1].numpy() for frame in frames]),
-            shares=np.array([frame[2] for frame in frames]),
-            losses={name: np.array([frame[3].get(name, math.nan) for frame in frames]) for name in names},
-            settings=asdict(self._settings),
-            widths=widths,
-            training=training,
-        )
+
+def chains_of(graph: ChannelGraph, alpha: float, divisions: int) -> tuple[Chain, ...]:
+    """The chains of all groups that can be narrowed, as a search begins with them."""
+    every = [chain_of(group, alpha, divisions) for group in graph.prunable]
+    return tuple(chain for chain in every if chain.states)
 
 
 def _split(images: Images, settings: DMCPSettings) -> tuple[Tensor, Tensor]:
@@ -322,15 +297,8 @@ def _split(images: Images, settings: DMCPSettings) -> tuple[Tensor, Tensor]:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(settings.seed))
     held = round(settings.held_out * len(images))
     weights = order[held:]
-    for what, rows in (
-        ("the weights", weights),
-        ("the chains", order[:held] if settings.held_out else weights),
-    ):
-        if len(rows) < settings.batch:
-            raise BadInput(
-                f"A batch has {settings.batch} images, and there are {len(rows)} training images for {what}. Pass "
-                f"a smaller batch, such as batch={max(2, len(rows) // 4)}, or more images."
-            )
+    require_batch(weights, settings.batch, " for the weights")
+    require_batch(order[:held] if settings.held_out else weights, settings.batch, " for the chains")
     return weights, order[:held]
 
 

@@ -18,11 +18,14 @@ from explorer.dynamic.sites import find_sites
 from explorer.graph.copies import deep_copy
 from explorer.graph.randomness import own_torch_numbers
 from explorer.instances import Site
-from explorer.methods.instance_training import InstanceTraining
+from explorer.methods.base import Algorithm, Subject
+from explorer.methods.instance_training import InstanceMethod, InstanceTraining
 from explorer.methods.manidp import inputs_of
 from explorer.methods.repeatable import seed_of
-from explorer.methods.road import Run, Subject
 from explorer.methods.settings import number, share, whole
+from explorer.runs import Run
+from explorer.values import ChannelGraph
+from explorer.zoo.network import Network
 
 
 @dataclass(frozen=True)
@@ -40,47 +43,49 @@ class FBSSettings:
 
 
 @final
-@dataclass(frozen=True)
-class FBS:
+class FBS(InstanceMethod):
     """The method: see the module."""
 
-    name: str = "fbs"
-    kind: str = "instances"
-    label: str = "FBS"
-    about: str = (
+    name = "fbs"
+    label = "FBS"
+    about = (
         "Learns to predict which channels each image excites: the k most salient are boosted, the others suppressed "
         "(Gao et al. 2019)."
     )
-    settings: type = FBSSettings
+    settings = FBSSettings
+    losses = ("task", "sparsity")
 
-    def begin(self, subject: Subject, settings: FBSSettings) -> Run:
+    def begin(self, subject: Subject, settings: FBSSettings) -> Algorithm:
         """A training at its first step; begins at density 1 with the network's own answers, and predictors' noise.
 
         Raises BadInput for a network without a convolution before batch norm whose channels can be dropped, for fewer
         images than a batch, and for images of one class only.
         """
-        network, graph = subject.network, subject.graph
-        sites = find_sites(network.model, graph, network.example, normed=True)
-        model, scales, shifts = without_affine(network.model, sites.every)
-        with own_torch_numbers(seed_of(settings.seed, 0, 3)):
-            heads = [
-                Predictor(inputs_of(model, site), site.size, scale)
-                for site, scale in zip(sites.every, scales, strict=True)
-            ]
-        level = settings.density
-        dynamic = Dynamic(network.name, model, graph, sites, "fbs", heads, level, shifts, dense=network.model)
+        seed, level = seed_of(settings.seed, 0, 3), settings.density
+        dynamic = _dynamic(subject.network, subject.graph, level, seed)
         return _Training(subject, settings, dynamic, level)
+
+    def rebuilt(self, network: Network, graph: ChannelGraph, run: Run) -> Dynamic:
+        """The network of a run, with predictors that were not trained."""
+        return _dynamic(network, graph, run.settings["density"], 0)
 
 
 class _Training(InstanceTraining):
-    method = "fbs"
-    _settings: FBSSettings
+    settings: FBSSettings
 
     def _terms(self, passed: Passed, _losses: Tensor) -> dict[str, tuple[float, Tensor]]:
-        return {"sparsity": (self._settings.sparsity, passed.saliency.sum(1).mean())}
+        return {"sparsity": (self.settings.sparsity, passed.saliency.sum(1).mean())}
 
-    def _calibrate(self) -> None:
-        """Nothing: winners are chosen image by image."""
+
+def _dynamic(network: Network, graph: ChannelGraph, level: float, seed: int) -> Dynamic:
+    sites = find_sites(network.model, graph, network.example, normed=True)
+    model, scales, shifts = without_affine(network.model, sites.every)
+    with own_torch_numbers(seed):
+        heads = [
+            Predictor(inputs_of(model, site), site.size, scale)
+            for site, scale in zip(sites.every, scales, strict=True)
+        ]
+    return Dynamic(network.name, model, graph, sites, "fbs", heads, level, shifts, dense=network.model)
 
 
 @torch.no_grad()

@@ -18,11 +18,22 @@ from explorer.dynamic.heads import SaliencyModule
 from explorer.dynamic.network import Dynamic, Passed
 from explorer.dynamic.sites import find_sites
 from explorer.graph.randomness import own_torch_numbers
-from explorer.instances import Site
-from explorer.methods.instance_training import CALIBRATION, CALIBRATION_BATCH, InstanceTraining
+from explorer.instances import InstanceEvidence, Site
+from explorer.methods.base import Algorithm, Subject
+from explorer.methods.effects import effects
+from explorer.methods.instance_training import (
+    CALIBRATION,
+    CALIBRATION_BATCH,
+    PHASES,
+    InstanceMethod,
+    InstanceTraining,
+)
+from explorer.methods.measuring import Measuring
 from explorer.methods.repeatable import seed_of
-from explorer.methods.road import Run, Subject
 from explorer.methods.settings import choice, number, share, whole
+from explorer.runs import Run
+from explorer.values import ChannelGraph
+from explorer.zoo.network import Network
 
 
 @dataclass(frozen=True)
@@ -48,42 +59,50 @@ class ManiDPSettings:
 
 
 @final
-@dataclass(frozen=True)
-class ManiDP:
+class ManiDP(InstanceMethod):
     """The method: see the module."""
 
-    name: str = "manidp"
-    kind: str = "instances"
-    label: str = "ManiDP"
-    about: str = (
+    name = "manidp"
+    label = "ManiDP"
+    about = (
         "Learns which channels each image needs: easy images run fewer, and similar ones similar channels "
         "(Tang et al. 2021)."
     )
-    settings: type = ManiDPSettings
+    settings = ManiDPSettings
+    losses = ("task", "sparsity", "similarity")
+    evidence = InstanceEvidence
+    calibrated = PHASES
 
-    def begin(self, subject: Subject, settings: ManiDPSettings) -> Run:
+    def begin(self, subject: Subject, settings: ManiDPSettings) -> Algorithm:
         """A training at its first step.
 
         Raises BadInput for a network without a convolution before batch norm whose channels can be dropped, for fewer
         images than a batch, and for images of one class only.
         """
-        network, graph = subject.network, subject.graph
-        sites = find_sites(network.model, graph, network.example, normed=True)
         with own_torch_numbers(seed_of(settings.seed, 0, 3)):
-            heads = [
-                SaliencyModule(inputs_of(network.model, site), site.size, settings.clamp)
-                for site in sites.every
-            ]
-        dynamic = Dynamic(network.name, network.model, graph, sites, "manidp", heads, settings.level)
+            dynamic = _dynamic(subject.network, subject.graph, settings.clamp, settings.level)
         return _Training(subject, settings, dynamic, settings.level)
+
+    def measure(self, measuring: Measuring) -> InstanceEvidence:
+        """What each term of the loss does, and what to compare it with."""
+        return effects(measuring)
+
+    def rebuilt(self, network: Network, graph: ChannelGraph, run: Run) -> Dynamic:
+        """The network of a run, with saliency modules that were not trained."""
+        return _dynamic(network, graph, run.settings["clamp"], run.settings["level"])
+
+
+def _dynamic(network: Network, graph: ChannelGraph, clamp: float, level: float) -> Dynamic:
+    sites = find_sites(network.model, graph, network.example, normed=True)
+    heads = [SaliencyModule(inputs_of(network.model, site), site.size, clamp) for site in sites.every]
+    return Dynamic(network.name, network.model, graph, sites, "manidp", heads, level)
 
 
 class _Training(InstanceTraining):
-    method = "manidp"
-    _settings: ManiDPSettings
+    settings: ManiDPSettings
 
     def _terms(self, passed: Passed, losses: Tensor) -> dict[str, tuple[float, Tensor]]:
-        settings, every = self._settings, self._dynamic.sites.every
+        settings, every = self.settings, self._dynamic.sites.every
         limit = settings.complexity * float(self._mean_task)
         weights = sparsity_weights(losses, limit, settings.sparsity, settings.weight)
         means = torch.stack([passed.saliency[:, site.columns].mean(1) for site in every])
@@ -98,9 +117,9 @@ class _Training(InstanceTraining):
             "similarity": (settings.similarity, apart.sum()),
         }
 
-    def _calibrate(self) -> None:
+    def _calibrate(self) -> int:
         """Thresholds from saliencies of training images in eval mode, where these keep what they will at the end."""
-        images = self._subject.images.mixed(CALIBRATION)
+        images = self.subject.images.mixed(CALIBRATION)
         self._dynamic.eval()
         with torch.no_grad():
             level = self._dynamic.level
@@ -109,7 +128,7 @@ class _Training(InstanceTraining):
                 for rows in split_evenly(torch.arange(len(images)), CALIBRATION_BATCH)
             ]
             self._dynamic.calibrate(torch.cat(found))
-        self._looked += len(images)
+        return len(images)
 
 
 def sparsity_weights(losses: Tensor, limit: float, strength: float, kind: str = "adaptive") -> Tensor:

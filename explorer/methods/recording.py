@@ -1,182 +1,161 @@
-"""Recorded runs: a search that was run once, with what was measured after it, in files that ship with the package.
+"""Recorded runs: a training that was run once, with what was measured after it, in a file that ships with the package.
 
-`<network>.json` holds the run, its order curves and comparisons; `<network>.safetensors` the supernet, parameters
-as float16 and buffers (the statistics of batch norm) as float32. Both name the weights that the run began with, so that
-they are shown for those weights only. `scripts/record_dmcp.py` makes them.
+`<network>-<method>.safetensors` holds the run, its evidence (`codec`) and the trained network, parameters as float16
+and buffers as they are. It names the weights that the run began with, so that it is shown for those weights only.
+`python -m scripts.record` makes it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from importlib.resources import as_file
+import os
+import re
+import tempfile
+from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from explorer.chains import ChainRun, Recorded
-from explorer.errors import BadInput, ExplorerError
+from explorer.errors import BadInput, ExplorerError, require_name
 from explorer.evaluate.estimates import as_module
-from explorer.graph.copies import deep_copy
-from explorer.methods.record_fields import FORMAT, recorded_of
-from explorer.methods.recorded_files import NAME, recorded_file, unreadable, write_whole
+from explorer.graph.randomness import own_torch_numbers
+from explorer.methods import METHODS
+from explorer.methods.codec import Arrays, decode, encode
+from explorer.runs import Recorded
 from explorer.values import ChannelGraph
 from explorer.zoo.network import Network
 
-ALPHA_DECIMALS = 3  # a transition probability to 0.0003
-SHARE_DECIMALS = 5
-LOSS_DIGITS = 4
+FORMAT = "2"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a network whose run can be a file
+MODEL = "model."  # begins the names of the network's tensors
 
 
 def write_recorded(
-    folder: str | Path, recorded: Recorded, weights_key: str, supernet: nn.Module | None = None
-) -> None:
-    """Write both files of a recorded run, each atomically; without a supernet its file stays as it is.
+    folder: str | Path, recorded: Recorded[Any, Any], weights_key: str, network: nn.Module
+) -> Path:
+    """Write the file of a recorded run and its trained network, whole or not at all; returns where.
 
-    `weights_key` is that of the network that the run began with (`Network.weights_key`). Alphas are rounded to 3
-    decimals, shares and accuracies to 5, losses to 4 digits. Raises BadInput for a network's name that is no file's
-    name and for weights that float16 cannot hold, ExplorerError where the folder cannot be written to.
+    `weights_key` is that of the network that the run began with (`Network.weights_key`). Raises BadInput for a
+    network's name that is no file's name and for weights that float16 cannot hold, ExplorerError where the folder
+    cannot be written to.
     """
-    name = recorded.run.network
-    if not NAME.fullmatch(name):
+    run = recorded.run
+    if not NAME.fullmatch(run.network):
         raise BadInput(
-            f"A recorded run is a file named after its network, and {name!r} is no name for a file."
+            f"A recorded run is a file named after its network, and {run.network!r} is no name for a file."
         )
-    text = _as_text(recorded, weights_key)
-    tensors = None if supernet is None else _stored(as_module(supernet))
-    folder = Path(folder)
+    arrays: Arrays = {}
+    content = encode(recorded, arrays)
+    tensors = {name: torch.from_numpy(each.copy()) for name, each in arrays.items()}
+    tensors |= {f"{MODEL}{name}": each for name, each in _stored(network).items()}
+    marks = {
+        "format": FORMAT,
+        "weights": weights_key,
+        "graph": run.graph_key,
+        "content": json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+    }
+    path = Path(folder) / f"{run.network}-{run.method}.safetensors"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if tensors is not None:
-            marks = {"weights": weights_key, "graph": recorded.run.graph_key}
-            write_whole(folder / f"{name}.safetensors", lambda path: save_file(tensors, path, marks))
-        write_whole(folder / f"{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
-    except OSError as error:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        os.close(handle)
+        try:
+            save_file(tensors, temporary, marks)
+            Path(temporary).chmod(0o644)  # temporary files are for the owner only
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
         raise ExplorerError(
-            f"The recorded run of {name} could not be written to {folder} ({error.strerror or error}). Free some "
-            "space or name another folder."
+            f"The recorded run of {run.network} could not be written to {folder} ({error}). Free some space or name "
+            "another folder."
         ) from error
+    return path
 
 
-def read_recorded(network: Network, graph: ChannelGraph, folder: str | Path | None = None) -> Recorded | None:
-    """The recorded run of this network with these very weights, None if there is none.
+def read_recorded(
+    network: Network, graph: ChannelGraph, method: str, folder: str | Path | None = None
+) -> Recorded[Any, Any] | None:
+    """The recorded run of a method on this network with these very weights, None if there is none.
 
-    `folder`: the package's own, unless another is named. Raises ExplorerError for a file that cannot be read, or
-    does not hold what it should.
+    `folder`: the package's own, unless another is named. Raises UnknownName for another method, ExplorerError for a
+    file that cannot be read, or does not hold what it should.
     """
-    file = recorded_file(network.name, ".json", folder)
-    if file is None:
+    found = _read(network, graph, method, folder, "value.")
+    if found is None:
         return None
+    file, marks, tensors = found
+    known = METHODS[method]
     try:
-        return _recorded(json.loads(file.read_text(encoding="utf-8")), network, graph)
-    except (OSError, ValueError) as error:  # a damaged file is no text, no JSON, or not of our values
-        raise _unreadable(file, network.name, error) from error
+        content = json.loads(marks["content"])
+        arrays = {name: each.numpy() for name, each in tensors.items()}
+        run, evidence = decode(known.run, content["run"], arrays, "run"), content["evidence"]
+        if evidence is not None and known.evidence is not None:
+            evidence = decode(known.evidence, evidence, arrays, "evidence")
+        return Recorded(run, evidence, decode(str, content["command"], arrays, "command"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(file, network.name, method, error) from error
 
 
-def read_supernet(network: Network, folder: str | Path | None = None) -> nn.Module | None:
-    """The supernet of the recorded run of this network with these very weights: a module in eval mode, or None.
+def read_network(
+    network: Network, graph: ChannelGraph, method: str, folder: str | Path | None = None
+) -> nn.Module | None:
+    """The trained network of a recorded run, in eval mode; None where `read_recorded` gives None.
 
-    Weights were rounded to float16 and come back in the network's own dtype. Raises ExplorerError for a file
-    that cannot be read, or whose tensors are not the network's.
+    Weights were rounded to float16 and come back in the network's own dtype. Raises as `read_recorded`.
     """
-    file = recorded_file(network.name, ".safetensors", folder)
-    if file is None:
+    recorded, found = (
+        read_recorded(network, graph, method, folder),
+        _read(network, graph, method, folder, MODEL),
+    )
+    if recorded is None or found is None:
+        return None
+    file, _marks, tensors = found
+    stored = {name.removeprefix(MODEL): each for name, each in tensors.items()}
+    with own_torch_numbers(), torch.inference_mode(False), torch.no_grad():
+        rebuilt = METHODS[method].rebuilt(network, graph, recorded.run).eval()
+        own = _tensors(rebuilt)
+        odd = [name for name in {**own, **stored} if _shape(stored, name) != _shape(own, name)]
+        if odd:
+            why = f"{odd[0]} has shape {_shape(stored, odd[0])}, the network's {_shape(own, odd[0])}"
+            raise _unreadable(file, network.name, method, why)
+        for name, tensor in own.items():
+            tensor.copy_(stored[name])
+    return rebuilt
+
+
+def _read(
+    network: Network, graph: ChannelGraph, method: str, folder: str | Path | None, begins: str
+) -> tuple[Traversable, dict[str, str], dict[str, Tensor]] | None:
+    """The file, its metadata and the tensors whose names begin so; None if there is none of these very weights."""
+    require_name("method", method, METHODS)
+    if not NAME.fullmatch(network.name):
+        return None
+    place: Traversable = files("explorer.methods") / "recorded" if folder is None else Path(folder)
+    file = place / f"{network.name}-{method}.safetensors"
+    if not file.is_file():
         return None
     try:
         with as_file(file) as path, safe_open(path, framework="pt") as content:
-            if (content.metadata() or {}).get("weights") != network.weights_key:
+            marks = content.metadata() or {}
+            if marks.get("format") != FORMAT:
+                raise _unreadable(file, network.name, method, f"it is not of format {FORMAT}")
+            if (marks.get("weights"), marks.get("graph")) != (network.weights_key, graph.key):
                 return None
-            stored = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise _unreadable(file, network.name, error) from error
-    with torch.inference_mode(False), torch.no_grad():
-        supernet = deep_copy(network.model)
-        supernet.eval()
-        tensors = _tensors(supernet)
-        odd = [name for name in {**tensors, **stored} if _shape(stored, name) != _shape(tensors, name)]
-        if odd:
-            why = f"{odd[0]} has shape {_shape(stored, odd[0])}, the network's {_shape(tensors, odd[0])}"
-            raise _unreadable(file, network.name, why)
-        for name, tensor in tensors.items():
-            tensor.copy_(stored[name])
-    return supernet
+            names = [name for name in content.keys() if name.startswith(begins)]  # noqa: SIM118
+            return file, marks, {name: content.get_tensor(name) for name in names}
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise _unreadable(file, network.name, method, error) from error
 
 
-# ---- files -----------------------------------------------------------------------------------------------
-
-
-def _unreadable(file: Traversable, name: str, why: object) -> ExplorerError:
-    return unreadable(file, f"python scripts/record_dmcp.py {name}", why)
-
-
-# ---- contents --------------------------------------------------------------------------------------------
-
-
-def _recorded(content: object, network: Network, graph: ChannelGraph) -> Recorded | None:
-    """The run in a JSON, None if it is of another network. Raises ValueError."""
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"it is not of format {FORMAT}")
-    if (content.get("graph"), content.get("weights")) != (graph.key, network.weights_key):
-        return None
-    recorded = recorded_of(content)
-    sizes = {group.id: group.size for group in graph.prunable}
-    for chain in recorded.run.chains:
-        if sizes.get(chain.group) != chain.size:
-            raise ValueError(f"{chain.group} has no {chain.size} units in this network")
-    return recorded
-
-
-def _as_text(recorded: Recorded, weights_key: str) -> str:
-    run = recorded.run
-    content = {
-        "format": FORMAT,
-        "graph": run.graph_key,
-        "weights": weights_key,
-        "command": recorded.command,
-        "run": _run(run),
-        "order": [_rounded(asdict(curve)) for curve in recorded.order],
-        "comparisons": [_rounded(asdict(comparison)) for comparison in recorded.comparisons],
-    }
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-
-
-def _run(run: ChainRun) -> dict[str, object]:
-    """What a run says; its chains' first alphas are those of the first frame."""
-    return {
-        "network": run.network,
-        "cost": run.cost,
-        "target": run.target,
-        "chains": [[chain.group, chain.size, chain.least, chain.step] for chain in run.chains],
-        "of": run.of,
-        "warm_up": run.warm_up,
-        "steps": run.steps.tolist(),
-        "alphas": np.round(run.alphas.astype(np.float64), ALPHA_DECIMALS).tolist(),
-        "shares": np.round(run.shares, SHARE_DECIMALS).tolist(),
-        "losses": {name: _losses(values.tolist()) for name, values in run.losses.items()},
-        "settings": dict(run.settings),
-        "widths": dict(run.widths),
-        "training": {**asdict(run.training), "seconds": round(run.training.seconds, 1)},
-    }
-
-
-def _losses(values: Iterable[float]) -> list[float | None]:
-    """To a few digits; JSON has no NaN."""
-    return [float(f"{value:.{LOSS_DIGITS}g}") if np.isfinite(value) else None for value in values]
-
-
-def _rounded(value: object) -> object:
-    """The same with all floats rounded."""
-    if isinstance(value, float):
-        return round(value, SHARE_DECIMALS)
-    if isinstance(value, Mapping):
-        return {name: _rounded(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(each) for each in value]
-    return value
+def _unreadable(file: Traversable, name: str, method: str, why: object) -> ExplorerError:
+    return ExplorerError(
+        f"The recorded run {file} cannot be read ({why}). Install the package again, or record it anew: "
+        f"python -m scripts.record {method} {name}."
+    )
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -186,22 +165,21 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **buffers}
 
 
-def _stored(model: nn.Module) -> dict[str, Tensor]:
+def _stored(network: nn.Module) -> dict[str, Tensor]:
     """Tensors as the file holds them. Raises BadInput for weights beyond float16."""
     stored = {}
-    for name, tensor in _tensors(model).items():
-        if tensor.is_floating_point():
-            kind = torch.float16 if isinstance(tensor, nn.Parameter) else torch.float32
-            stored[name] = tensor.detach().to(kind).contiguous().clone()
-            if not torch.isfinite(stored[name]).all():
-                raise BadInput(
-                    f"{name} of the supernet holds numbers that do not fit into {kind}, so it is not stored: its "
-                    "training broke down. Search again with a lower rate."
-                )
-        else:
-            stored[name] = tensor.detach().contiguous().clone()
+    for name, tensor in _tensors(as_module(network)).items():
+        kind = (
+            torch.float16 if isinstance(tensor, nn.Parameter) and tensor.is_floating_point() else tensor.dtype
+        )
+        stored[name] = tensor.detach().to(kind).contiguous().clone()
+        if isinstance(tensor, nn.Parameter) and not torch.isfinite(stored[name]).all():
+            raise BadInput(
+                f"{name} of the trained network holds numbers that do not fit into {kind}, so it is not stored: its "
+                "training broke down. Train again with a lower rate."
+            )
     return stored
 
 
-def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+def _shape(tensors: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
     return tuple(tensors[name].shape) if name in tensors else None

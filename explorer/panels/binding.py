@@ -117,3 +117,20 @@ class Binding:
             self._session.report(error)
             return False
         return True
+
+
+class Switched(Binding):
+    """The binding of a tab with several panes: where it sleeps or wakes, `wake()` has the pane that is shown follow."""
+
+    def __init__(self, session: "Session", wake: Callable[[], None]) -> None:
+        self._wake = wake
+        super().__init__(session)
+
+    @property
+    def active(self) -> bool:
+        return self._active
+
+    @active.setter
+    def active(self, active: bool) -> None:
+        self._active = active
+        self._wake()

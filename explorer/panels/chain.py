@@ -14,28 +14,31 @@ from explorer.panels.binding import Binding
 from explorer.panels.chain_fields import TransitionFields
 from explorer.panels.chain_order_work import OrderWork
 from explorer.panels.chain_replay import Kind, Player, Replay, untrained
-from explorer.panels.chain_search import SearchControls
 from explorer.panels.chain_title import share_words, title_html
 from explorer.panels.chain_views import REPLAYED, VIEWS, Seen, Sights
+from explorer.panels.methods.form import MethodForm
 from explorer.panels.summaries import section
 from explorer.panels.words import percent, shown, tag
 
 if TYPE_CHECKING:
     from explorer.chains import ChainRun
     from explorer.panels.bokeh_document import BokehDocument
+    from explorer.records import Progress
     from explorer.session import Session
     from explorer.strings import Strings
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 FIGURE_SPACE = "\u2007"  # as wide as a digit
 WHOSE = ("session", "recorded")  # run is shown, where there are both
+METHOD = "dmcp"
 NAME_ROOM = 150.0  # pixels of the layer's name
 
 
 class ChainPane(VBox):
     """Shows the search of this session, else the recorded one, else the chains that a search would begin with.
 
-    `open_supernet()` is called to explore the search's supernet in this network's place.
+    `open_supernet()` is called to explore the search's supernet in this network's place; `lead` stands first in the
+    first line.
     """
 
     def __init__(
@@ -44,8 +47,9 @@ class ChainPane(VBox):
         strings: Strings,
         scale: float = 1.0,
         open_supernet: Callable[[], None] | None = None,
+        lead: Widget | None = None,
     ) -> None:
-        self._session, self._strings, self._open = session, strings, open_supernet
+        self._session, self._strings, self._open, self._lead = session, strings, open_supernet, lead
         self._replay: Replay | None = None
         self._lock = (
             threading.RLock()
@@ -59,9 +63,9 @@ class ChainPane(VBox):
         )
         self.player = Player(self._advance, self._told)
         self.work = OrderWork(session, self._told)
-        binding.act(session.read_recorded)
+        binding.act(session.read_recorded, METHOD)
         super().__init__(self._make_widgets())
-        binding.render(self._render, "search", "recorded", "layer", "plan", "current")
+        binding.render(self._render, "runs", "layer", "plan", "current")
         binding.gesture(self.view, "value", self._choose)
         binding.gesture(self.whose, "value", self._choose)
         binding.gesture(self.slider, "value", self._go)
@@ -79,7 +83,7 @@ class ChainPane(VBox):
     def _make_widgets(self) -> tuple[Widget, ...]:
         say, session = self._strings, self._session
         self.title = HTML().add_class("pe-chain-title")
-        self.search = SearchControls(session, say, self.binding.act)
+        self.search = MethodForm(session, say, self.binding.act, (METHOD,))
         self.whose = ToggleButtons(
             options=[(say(f"chain_whose_{name}"), name) for name in WHOSE],
             tooltips=[say(f"chain_whose_{name}_help") for name in WHOSE],
@@ -107,7 +111,8 @@ class ChainPane(VBox):
         foot = HBox([self.fields, self.expected, self.measure, self.turn, self.use, self.supernet]).add_class(
             "pe-chain-row"
         )
-        top = HBox([self.whose, self.title, self.search]).add_class("pe-chain-top")
+        lead = () if self._lead is None else (self._lead,)
+        top = HBox([*lead, self.whose, self.title, self.search]).add_class("pe-chain-top")
         foot.add_class("pe-chain-foot")
         return (
             *(top, self.view, self.note, self.figure, self.empty),
@@ -124,7 +129,7 @@ class ChainPane(VBox):
     def _follow(self) -> Replay:
         """Where the replay stands, after what the session told."""
         session, now = self._session, self._replay
-        search, recorded = session.search, session.recorded
+        search, recorded = self._progress, session.runs.recorded.get(METHOD)
         if recorded is not None and self.whose.value == "recorded":
             return self._stand("recorded", recorded.run)
         if search is not None and search.run is not None:
@@ -159,7 +164,7 @@ class ChainPane(VBox):
 
     def _render_whose(self) -> bool:
         """Whether there is a run of the session and one that ships, so that there is a choice."""
-        search = self._session.search
+        search = self._progress
         both = search is not None and search.run is not None and self._ships
         if not both:
             self.whose.value = "session"  # the next search is seen when it begins
@@ -169,10 +174,16 @@ class ChainPane(VBox):
     @property
     def _ships(self) -> bool:
         """Whether the recorded run comes with the package, and is none that made this supernet."""
-        return self._session.recorded is not None and bool(self._session.recorded.command)
+        recorded = self._session.runs.recorded.get(METHOD)
+        return recorded is not None and bool(recorded.command)
+
+    @property
+    def _progress(self) -> Progress | None:
+        """How far the search of this session is."""
+        return self._session.runs.progress.get(METHOD)
 
     def _render(self) -> None:
-        session, say, search = self._session, self._strings, self._session.search
+        session, say, search = self._session, self._strings, self._progress
         chosen = self._render_whose()
         replay, view = self._follow(), self.view.value
         seen, sight = self._seen(replay), self._sights[view]
@@ -200,7 +211,8 @@ class ChainPane(VBox):
     def _seen(self, replay: Replay) -> Seen:
         session, say = self._session, self._strings
         group, name, why = self._selected(replay)
-        recorded = session.recorded if replay.kind == "recorded" else None
+        recorded = session.runs.recorded.get(METHOD) if replay.kind == "recorded" else None
+        evidence = recorded.evidence if recorded is not None else None
         return Seen(
             replay=replay,
             group=group,
@@ -208,8 +220,8 @@ class ChainPane(VBox):
             why=say("chain_none", name=name, reason=why) if why else "",
             width=session.plan.widths.get(group),
             names=self._names,
-            order=recorded.order if recorded else self.work.curves(replay.run),
-            comparisons=recorded.comparisons if recorded else (),
+            order=self.work.curves(replay.run) if evidence is None else evidence.order,
+            comparisons=() if evidence is None else evidence.comparisons,
             page=self._page,
         )
 
@@ -267,12 +279,12 @@ class ChainPane(VBox):
 
     def _is_held_back(self, replay: Replay) -> bool:
         """Whether a search runs on while a person looks at an earlier frame of it."""
-        search = self._session.search
+        search = self._progress
         running = search is not None and search.state == "running" and replay.kind == "session"
         return running and replay.frame < replay.last and not self.player.playing
 
     def _render_foot(self, replay: Replay, view: str, seen: Seen) -> None:
-        say, search = self._strings, self._session.search
+        say, search = self._strings, self._progress
         place = replay.place(seen.group) if view == "layer" else None
         chain = None if place is None else replay.chains[place]
         self.fields.render(chain, seen.group in replay.changed)
@@ -291,7 +303,7 @@ class ChainPane(VBox):
     def _ships_supernet(self) -> bool:
         """Whether the recorded run comes with its supernet; a supernet itself comes with none."""
         if self._has_supernet is None:
-            self._has_supernet = self._session.supernet() is not None
+            self._has_supernet = self._session.trained_network(METHOD) is not None
         return self._has_supernet
 
     def _empty_words(self) -> str:

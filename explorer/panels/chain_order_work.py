@@ -60,7 +60,7 @@ class OrderWork:
         from explorer.methods.order_claim import order_curves
 
         session = self._session
-        supernet, data = session.supernet(), session.network.data
+        supernet, data = session.trained_network("dmcp"), session.network.data
         if supernet is not None and data is not None:
             before, after, graph = session.network, supernet.model, session.graph
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from explorer.chains import Chain, ChainRun, chain_of
+from explorer.chains import Chain, ChainRun, chain_facts, chain_of
 from explorer.records import TrainingCost
 from explorer.values import ChannelGraph
 
@@ -122,18 +122,20 @@ def untrained(name: str, graph: ChannelGraph, alpha: float, divisions: int, targ
     return ChainRun(
         network=name,
         graph_key=graph.key,
-        cost="macs",
-        target=target,
-        chains=chains,
+        method="dmcp",
         of=0,
-        warm_up=0,
+        per_epoch=0,
         steps=np.zeros(1, dtype=np.int32),
-        alphas=np.concatenate([np.zeros(0), *(chain.alphas for chain in chains)])[None].astype(np.float32),
-        shares=np.array([expected_share(graph, chains, "macs")]),
+        series={
+            "alphas": np.concatenate([np.zeros(0), *(each.alphas for each in chains)])[None].astype(
+                np.float32
+            ),
+            "shares": np.array([expected_share(graph, chains, "macs")]),
+        },
         losses={},
-        settings={},
-        widths={},
+        settings={"cost": "macs", "target": target, "warm_up": 0},
         training=TrainingCost(),
+        facts=chain_facts(chains),
     )
 
 

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, cast
 
-from explorer.panels.training_controls import number
+from explorer.panels.methods.form import number
 from explorer.panels.words import percent, tag
-from explorer.records import Search, TrainingCost
+from explorer.records import Progress, TrainingCost
 from explorer.strings import Strings
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def title_html(
     strings: Strings,
     replay: "Replay",
-    search: Search | None,
+    search: Progress | None,
     refused: bool,
     ships: bool = True,
     chosen: bool = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import Box, HBox, ToggleButtons, VBox
 
-from explorer.panels.binding import Binding
+from explorer.panels.binding import Switched
 from explorer.panels.closing import close_parts
 from explorer.panels.images import ImagesPane
 from explorer.panels.instances import InstancesPane
@@ -41,7 +41,7 @@ class ImagesTab(VBox):
         self.holder = Box().add_class("pe-panes")
         super().__init__([HBox([self.part, self.aside]).add_class("pe-images-parts"), self.holder])
         self.add_class("pe-images-tab")
-        self.binding = _Switched(session, self)
+        self.binding = Switched(session, self.wake)
         self.turn_to(PARTS[0])
         self.binding.gesture(self.part, "value", self.turn_to)
 
@@ -81,20 +81,3 @@ class ImagesTab(VBox):
                 aside.close()
                 close_parts(aside)
         super().close()
-
-
-class _Switched(Binding):
-    """The tab's binding: where it sleeps or wakes, so does the pane that is shown."""
-
-    def __init__(self, session: Session, tab: ImagesTab) -> None:
-        super().__init__(session)
-        self._tab = tab
-
-    @property
-    def active(self) -> bool:
-        return self._active
-
-    @active.setter
-    def active(self, active: bool) -> None:
-        self._active = active
-        self._tab.wake()

@@ -11,21 +11,25 @@ from explorer.figures.instance_order import ORDERS
 from explorer.panels.binding import Binding
 from explorer.panels.instances_foot import PickFields
 from explorer.panels.instances_sight import Seen
-from explorer.panels.instances_train import InstanceTraining
 from explorer.panels.instances_views import PICKABLE, TOLD, VIEWS, Sights
 from explorer.panels.instances_words import mean_words, picked_words, sentences, timing_words
 from explorer.panels.instances_work import InstanceWork, TimedRun
+from explorer.panels.methods.form import MethodForm
 from explorer.panels.summaries import section
 from explorer.panels.words import shown, tag
 
 if TYPE_CHECKING:
     from explorer.instances import Site
     from explorer.panels.bokeh_document import BokehDocument
+    from explorer.records import Progress
     from explorer.session import Session
     from explorer.strings import Strings
 
 SOURCES = ("active", "recorded", "own")
 LEAST = 5  # percent that the slider goes down to
+
+
+TRAINED = ("manidp", "fbs")
 
 
 class InstancesPane(VBox):
@@ -56,14 +60,14 @@ class InstancesPane(VBox):
         self._begin()
         binding.render(
             self._render,
-            *("instances", "instance_estimate", "instance_source", "instance_level", "instance_search"),
-            *("recorded_instances", "picked", "layer", "reference"),
+            *("instances", "instance_estimate", "instance_source", "instance_level", "runs"),
+            *("picked", "layer", "reference"),
         )
         self._listen()
 
     def _make_widgets(self) -> tuple[Widget, ...]:
         say, session = self._strings, self._session
-        self.training = InstanceTraining(session, say, self.binding.act)
+        self.training = MethodForm(session, say, self.binding.act, TRAINED, "instance_train")
         self.source = Dropdown(tooltip=say("instance_source_help")).add_class("pe-instance-source")
         self.aside = HBox([self.source, self.training]).add_class("pe-instance-aside")
         self.level = IntSlider(
@@ -115,10 +119,10 @@ class InstancesPane(VBox):
         if session.network.data is None:
             self._refused = self._strings("instance_no_data")
             return
-        session.read_recorded_instances()
+        session.read_recorded("manidp")
         if not session.instance_source:
             try:
-                session.show_instances("active" if session.recorded_instances is None else "recorded")
+                session.show_instances("recorded" if "manidp" in session.runs.recorded else "active")
             except ExplorerError as error:
                 self._refused = str(error)
 
@@ -132,7 +136,7 @@ class InstancesPane(VBox):
     def _render(self) -> None:
         found, view = self._session.instances, self._view
         sight, seen = self._sights[view], self._seen()
-        self.training.render(self._session.instance_search)
+        self.training.render(self._progress)
         self._render_source()
         self._render_mean()
         missing = sight.missing(seen)
@@ -161,14 +165,21 @@ class InstancesPane(VBox):
         chosen = str(self.view.value)
         return "pair" if chosen == "gallery" and len(self._session.picked) == 2 else chosen
 
+    @property
+    def _progress(self) -> Progress | None:
+        """How far the training of instance subnetworks is that was begun last."""
+        known = list(self._session.runs.progress.values())
+        return next((each for each in known[::-1] if each.method in TRAINED), None)
+
     def _seen(self) -> Seen:
         session = self._session
+        recorded = session.runs.recorded.get("manidp")
         return Seen(
             found=session.instances,
             site=self._site(),
             names=self._names,
             picked=tuple(session.picked),
-            recorded=session.recorded_instances,
+            evidence=recorded.evidence if recorded is not None else None,
             ask=self.work.ask,
             order=self._order,
             channel=self._channel,
@@ -189,10 +200,10 @@ class InstancesPane(VBox):
 
     def _render_source(self) -> None:
         session, say = self._session, self._strings
-        search = session.instance_search
+        search = self._progress
         there = {
             "active": True,
-            "recorded": session.recorded_instances is not None,
+            "recorded": "manidp" in session.runs.recorded,
             "own": session.instance_source == "own" or (search is not None and search.state == "ready"),
         }
         method = "manidp" if search is None else search.method

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bokeh.model import Model
     from ipywidgets import Widget
 
-    from explorer.instances import Instances, RecordedInstances, Site
+    from explorer.instances import InstanceEvidence, Instances, Site
     from explorer.panels.instances_work import Job
     from explorer.strings import Strings
 
@@ -37,7 +37,7 @@ class Seen:
     site: Site | None
     names: tuple[str, ...]
     picked: tuple[int, ...]
-    recorded: RecordedInstances | None
+    evidence: InstanceEvidence | None
     ask: Callable[[Job], Any]
     order: str = "class"
     channel: int = -1

@@ -13,7 +13,7 @@ from explorer.panels.instances_sight import HEIGHT, Seen, Sight
 
 if TYPE_CHECKING:
     from explorer.figures.view import Columns
-    from explorer.instances import RecordedInstances
+    from explorer.instances import InstanceEvidence
     from explorer.strings import Strings
 
 
@@ -23,7 +23,7 @@ class EffectsSight(Sight):
     def __init__(self, strings: Strings, scale: float, changed: Callable[[], None]) -> None:
         view = instance_effects.build(scale)
         self._changed, self._chosen = changed, ""
-        self._now: tuple[RecordedInstances | None, str] = None, ""
+        self._now: tuple[InstanceEvidence | None, str] = None, ""
         view.root.on_event(Tap, self._tapped)
         view.root.height = round(HEIGHT * scale)
         super().__init__(view, strings)
@@ -35,21 +35,21 @@ class EffectsSight(Sight):
             self._changed()
 
     def missing(self, seen: Seen) -> str:
-        return "" if instance_effects.pages(seen.recorded) else self._strings("instance_no_effects")
+        return "" if instance_effects.pages(seen.evidence) else self._strings("instance_no_effects")
 
     def pages(self, seen: Seen) -> int:
-        return len(instance_effects.pages(seen.recorded))
+        return len(instance_effects.pages(seen.evidence))
 
     def _tables(self, seen: Seen) -> Mapping[str, Columns]:
-        self._now = seen.recorded, self._page(seen)
+        self._now = seen.evidence, self._page(seen)
         return instance_effects.columns(*self._now, self._strings, self._chosen)
 
     def sentences(self, seen: Seen) -> list[str]:
-        return instance_effects.describe(seen.recorded, self._page(seen), self._strings)
+        return instance_effects.describe(seen.evidence, self._page(seen), self._strings)
 
     @staticmethod
     def _page(seen: Seen) -> str:
-        pages = instance_effects.pages(seen.recorded)
+        pages = instance_effects.pages(seen.evidence)
         return pages[seen.page % len(pages)]
 
 

@@ -153,8 +153,7 @@ class Answering(SessionState):
 
     @property
     def _search_runs(self) -> bool:
-        searches = self.search, self.instance_search
-        return any(search is not None and search.state == "running" for search in searches)
+        return self.runs.running is not None
 
     # ---- the analytic part ------------------------------------------------------------------------------
 

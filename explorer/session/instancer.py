@@ -8,12 +8,13 @@ from explorer.dynamic.evaluating import require_level, tried
 from explorer.dynamic.network import Dynamic, most_active
 from explorer.errors import BadInput, require_name
 from explorer.instances import Instances
-from explorer.methods.instance_recording import read_recorded_dynamic, read_recorded_instances
-from explorer.records import Search
+from explorer.methods import METHODS
+from explorer.methods.recording import read_network
+from explorer.records import Progress
 from explorer.session import wording
 from explorer.session.history import History
 from explorer.session.instancing import Answered, Asked, InstanceDesk
-from explorer.session.searcher import Carried, Searcher
+from explorer.session.runs import Handover, Running
 from explorer.strings import Message
 from explorer.values import Estimate
 from explorer.zoo import Network
@@ -22,7 +23,7 @@ SHOWN = ("active", "recorded", "own")
 PICKS = 2  # images at a time: what two share is seen, of three it is not
 
 
-class Instancer(Searcher):
+class Instancer(Running):
     """One source of subnetworks at a time, of the network as it was loaded: plans do not touch them.
 
     Sources: "active" (without training, each image's most active channels), "recorded" (what ships for these
@@ -30,9 +31,9 @@ class Instancer(Searcher):
     """
 
     def __init__(
-        self, network: Network, history: History | None = None, carried: Carried | None = None
+        self, network: Network, history: History | None = None, handover: Handover | None = None
     ) -> None:
-        super().__init__(network, history, carried)
+        super().__init__(network, history, handover)
         data = network.data
         self._instances_good: Answered | None = None  # what was evaluated to the end last
         self._instance_desk = (
@@ -93,20 +94,16 @@ class Instancer(Searcher):
                 raise BadInput(f"Images to pick: {images!r}. Expected none, one or two different ones.")
             self.picked = tuple(int(image) for image in images)
 
-    def read_recorded_instances(self) -> None:
-        """Set `recorded_instances` to the run that ships for this network with these weights, if there is one."""
-        if self.recorded_instances is None:
-            self.recorded_instances = read_recorded_instances(self.network, self.graph)
-
     def dynamic(self) -> Dynamic | None:
         """The network whose subnetworks are shown, in eval mode; None if none are."""
         desk = self._instance_desk
         return None if desk is None or desk.asked is None else desk.asked.dynamic
 
-    def drop_search(self, kind: str = "widths") -> None:
+    def drop_search(self, method: str = "dmcp") -> None:
         """Forget a search or training and what it found; if its instance subnetworks are shown, nothing is then."""
-        super().drop_search(kind)
-        if kind == "instances" and self._instance_desk is not None:
+        own = self._own()
+        super().drop_search(method)
+        if own is not None and own is not self._own() and self._instance_desk is not None:
             with self._state:
                 self._instance_desk.forget("own")
                 if self.instance_source == "own":
@@ -148,8 +145,10 @@ class Instancer(Searcher):
             )
 
     def _own(self) -> Dynamic | None:
-        found = self._instance_search_desk.found
-        return found.network if found is not None and isinstance(found.network, Dynamic) else None
+        """What the training of instance subnetworks that ended last came to."""
+        found = [job.found for job in self._run_desk.jobs.values() if job.found is not None]
+        networks = [each.network for each in found if isinstance(each.network, Dynamic)]
+        return networks[-1] if networks else None
 
     def _ask_instances(self, asked: Asked) -> None:
         """Show them as far as they are known. Call under the state lock."""
@@ -205,11 +204,14 @@ class Instancer(Searcher):
         self._leave_instances()
         self.error = wording.in_words(error)
 
-    def _searched(self, kind: str, search: Search, message: Message | None) -> None:
+    def _ran(self, progress: Progress, message: Message | None) -> None:
         """What was trained is shown by itself, unless a person looks at another source's."""
-        super()._searched(kind, search, message)
+        super()._ran(progress, message)
         desk, trained = self._instance_desk, self._own()
-        if kind != "instances" or search.state != "ready" or desk is None or trained is None or self._closed:
+        yields = METHODS[progress.method].yields
+        if yields != "instances" or progress.state != "ready" or desk is None or trained is None:
+            return
+        if self._closed:
             return
         desk.forget("own")
         desk.networks["own"] = trained
@@ -217,9 +219,16 @@ class Instancer(Searcher):
             self._ask_instances(Asked("own", trained.level, trained))
 
 
+def _recorded(session: Instancer) -> Dynamic | None:
+    """The trained network of the recorded run."""
+    found = read_network(session.network, session.graph, "manidp")
+    assert found is None or isinstance(found, Dynamic)
+    return found
+
+
 _MAKERS: dict[str, Callable[[Instancer], Dynamic | None]] = {
     "active": lambda session: most_active(session.network, session.graph),
-    "recorded": lambda session: read_recorded_dynamic(session.network, session.graph),
+    "recorded": _recorded,
     "own": Instancer._own,
 }
 

@@ -16,7 +16,6 @@ from explorer.session import wording
 from explorer.session.answering import Reference
 from explorer.session.history import History
 from explorer.session.instancer import Instancer
-from explorer.session.searcher import KINDS
 from explorer.strings import Message
 from explorer.surgery import shrink
 from explorer.values import Recovery
@@ -264,8 +263,7 @@ class Session(Instancer):
         try:
             # What trains comes first: what it came to is evaluated by the others.
             desks = (
-                self._search_desk,
-                self._instance_search_desk,
+                self._run_desk,
                 self._desk,
                 self._instance_desk,
                 self._worker,
@@ -280,8 +278,8 @@ class Session(Instancer):
             self._worker.cancel()
             self._stop_resting()
             self.stop_training()
-            for kind in KINDS:
-                self.stop_search(kind)
+            for method in self.runs.progress:
+                self.stop_search(method)
             with self._state:
                 self._leave_instances()
                 self.stage = Message("stage_ready")
@@ -307,7 +305,7 @@ class Session(Instancer):
         self._closed = True
         self._sweeps.close()
         self._worker.close()
-        desks = self._search_desk, self._instance_search_desk, self._instance_desk, self._desk
+        desks = self._run_desk, self._instance_desk, self._desk
         for desk in (*desks, self._preparing, self._rest, self._beside):
             if desk is not None:
                 desk.close()

@@ -2,9 +2,8 @@
 
 from traitlets import Bool, Dict, Float, HasTraits, Instance, Int, Tuple, Unicode
 
-from explorer.chains import Recorded
-from explorer.instances import Instances, RecordedInstances
-from explorer.records import Outcomes, Scored, Search, Training
+from explorer.instances import Instances
+from explorer.records import Outcomes, Runs, Scored, Training
 from explorer.strings import Message
 from explorer.values import Cost, Estimate, Plan, Recovery, Request, Scores
 
@@ -19,15 +18,13 @@ class SessionState(HasTraits):
     `estimate` may belong to an earlier state: then `current` is False; `estimate_label` and `estimate_share` say which.
     `reference` is the accuracy of the reference state, `outcomes` compares it with ours, image by image,
     `scored` does where the images have no classes. `reach` is the
-    smallest and the largest share that *Keep* can reach, `error` empty while nothing is wrong. `search` is the
-    search over widths that was begun last (None: none, or it was dropped), told about three times a second;
-    `recorded` the run that ships for this network, once it was asked for.
+    smallest and the largest share that *Keep* can reach, `error` empty while nothing is wrong. `runs` are the
+    trainings of methods, told about three times a second, and their runs that ship for this network.
 
     `instances` are the subnetworks of single images that `instance_source` ("active", "recorded" or "own", "" for
     none) keeps at `instance_level`: None until all images have run, a trial while they run at another level;
     `instance_estimate` is the accuracy at this level so far. `picked` are none, one or two of the images, positions
-    among the explore images. `instance_search` and `recorded_instances` are to them what `search` and `recorded` are
-    to widths.
+    among the explore images.
     """
 
     request = Instance(Request)
@@ -55,15 +52,12 @@ class SessionState(HasTraits):
     visits = Tuple()
     at = Int(None, allow_none=True)
     training = Instance(Training, allow_none=True)
-    search = Instance(Search, allow_none=True)
-    recorded = Instance(Recorded, allow_none=True)
+    runs = Instance(Runs, ())
     instances = Instance(Instances, allow_none=True)
     instance_estimate = Instance(Estimate, allow_none=True)
     instance_source = Unicode()
     instance_level = Float(1.0)
     picked = Tuple()
-    instance_search = Instance(Search, allow_none=True)
-    recorded_instances = Instance(RecordedInstances, allow_none=True)
     final_checks = Tuple()
     sensitivity = Dict(None, allow_none=True)
     bands = Tuple()

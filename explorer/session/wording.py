@@ -12,8 +12,8 @@ from explorer.zoo import Network
 
 
 @dataclass(frozen=True)
-class SearchWords:
-    """The keys of what is said of a search: `stopped` and `resumed` have places for step and of, `not_kept` for the
+class RunWords:
+    """The keys of what is said of a training: `stopped` and `resumed` have places for step and of, `not_kept` for the
     folder that cannot be written to, `stopped_not_kept` for all three."""
 
     ready: str
@@ -25,12 +25,12 @@ class SearchWords:
     stopped_not_kept: str
 
 
-SEARCHES = {
-    "widths": SearchWords(
+RUNS = {
+    "widths": RunWords(
         *("search_ready", "search_stopping", "search_stopped"),
         *("search_resumed", "search_anew", "search_not_kept", "search_stopped_not_kept"),
     ),
-    "instances": SearchWords(
+    "instances": RunWords(
         *("dynamic_ready", "dynamic_stopping", "dynamic_stopped"),
         *("dynamic_resumed", "dynamic_anew", "dynamic_not_kept", "dynamic_stopped_not_kept"),
     ),

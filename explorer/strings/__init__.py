@@ -5,10 +5,13 @@ keys with values, so that they are worded only where they are shown.
 """
 
 import re
+import tomllib
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.resources import files
 
 from explorer.errors import require_name
 
@@ -28,13 +31,34 @@ class Message:
         return cls(key, tuple(values.items()))
 
 
+def method_texts(language: str) -> dict[str, str]:
+    """The texts of methods, each in a file of its own, by the method's name: "dmcp_set_target" and the like."""
+    return {
+        f"{method}_{key}": text
+        for method, languages in _method_tables().items()
+        for key, text in languages[language].items()
+    }
+
+
+@cache
+def _method_tables() -> dict[str, dict[str, dict[str, str]]]:
+    folder = files(__name__) / "methods"
+    return {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8"))
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".toml")
+    }
+
+
 class Strings:
     """The texts of one language: `strings("keep")`, `strings("layer_of", size=8)`. Raises UnknownName."""
 
     def __init__(self, language: str = "en") -> None:
         require_name("language", language, LANGUAGES)
         self.language = language
-        self.table: Mapping[str, str] = import_module(f"explorer.strings.{language}").TABLE
+        self.table: Mapping[str, str] = import_module(f"explorer.strings.{language}").TABLE | method_texts(
+            language
+        )
 
     def __call__(self, key: str, **values: object) -> str:
         """The text with its places filled. Raises KeyError for a key or a place that is not there."""

@@ -15,8 +15,7 @@ from explorer.dynamic.heads import Predictor
 from explorer.dynamic.network import most_active
 from explorer.dynamic.sites import find_sites
 from explorer.errors import BadInput
-from explorer.methods import events, search
-from explorer.methods.instance_training import planned_epochs
+from explorer.methods import METHODS, events, search
 from tests.dynamic.toys import gated, network_of
 from tests.evaluate.toys import images_of
 
@@ -143,8 +142,8 @@ def test_what_a_training_cost_counts_the_images_that_thresholds_are_taken_from()
     one = explorer.cost(graph).macs + dynamic.module_macs
     phases = 7  # that begin within 8 steps after the first
     assert last.training.macs == one * 64 * (2 + 1 + phases + 1)
-    assert planned_epochs("manidp", 8, 10_000) == pytest.approx(9.1)
-    assert planned_epochs("fbs", 2, 500) == 3
+    assert METHODS["manidp"].epochs(graph, 10_000, {"epochs": 8}) == pytest.approx(9.1)
+    assert METHODS["fbs"].epochs(graph, 500, {"epochs": 2}) == 3
 
 
 def test_dynamic_networks_of_another_network_and_images_of_another_size_are_refused() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from explorer.chains import ChainRun, chain_of
+from explorer.chains import ChainRun, chain_facts, chain_of
 from explorer.figures import chain_budget
 from explorer.figures.chain_budget import (
     BARS,
@@ -33,14 +33,16 @@ NAN = math.nan
 def run_of(shares=(0.6, 0.6, 0.45, 0.4), of=40, **fields):
     """A frame every 10 steps, the first 10 of 40 being warm-up."""
     frames = len(shares)
+    settings = {"cost": "macs", "target": 0.4, "warm_up": 1}
+    settings |= {name: fields.pop(name) for name in ("cost", "target") if name in fields}
     run = ChainRun(
-        network="toy", graph_key="", cost="macs", target=0.4, chains=(CHAIN,), of=of, warm_up=10,
-        steps=10 * np.arange(1, frames + 1), alphas=np.zeros((frames, CHAIN.states)), shares=shares,
+        network="toy", graph_key="", method="dmcp", of=of, per_epoch=10, steps=10 * np.arange(1, frames + 1),
+        series={"alphas": np.zeros((frames, CHAIN.states), np.float32), "shares": np.array(shares)},
         losses={
             "full": np.array([2.0, 1.5, 1.2, 1.0])[:frames], "sub": np.array([1.0, 0.5, 0.4, 0.3])[:frames],
             "chains": np.array([NAN, 1.6, 1.4, 1.1])[:frames], "cost": np.array([NAN, 9.0, 9.0, 9.0])[:frames],
         },
-        settings={}, widths={}, training=TrainingCost(1.0, 1, 1),
+        settings=settings, training=TrainingCost(1.0, 1, 1), facts=chain_facts([CHAIN]),
     )  # fmt: skip
     return replace(run, **fields)
 
@@ -128,7 +130,7 @@ def test_what_was_edited_is_marked_beside_what_was_searched():
 
 
 def test_before_anything_is_known_the_target_is_shown():
-    none = run_of((), steps=[], alphas=np.zeros((0, CHAIN.states)), losses={})
+    none = run_of(())
     tables = columns(Shown(none, -1, np.array([])), STRINGS)
     assert tables["curve"]["x"] == tables["bars"]["top"] == tables["flag_now"]["x"] == []
     assert {"target 40 %", "drawing…"} <= set(texts(tables))

@@ -23,7 +23,7 @@ from explorer.figures.instance_effects import (
 )
 from explorer.figures.text_lines import lines_of, pixels_of
 from explorer.figures.view import update
-from explorer.instances import Effect, RecordedInstances, Rival
+from explorer.instances import Effect, InstanceEvidence, Rival
 from explorer.strings import LANGUAGES, Strings
 from explorer.values import wilson_interval
 
@@ -52,7 +52,7 @@ def recorded(*effects, rivals=RIVALS):
         effect("strong_uniform", 0.02, 0.3),
         effect("fbs", 0.0, 0.45, shuffled=True),
     )
-    return RecordedInstances(None, found, rivals)
+    return InstanceEvidence(found, rivals)
 
 
 def texts(tables):

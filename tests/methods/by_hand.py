@@ -19,9 +19,9 @@ import explorer
 from explorer.chains import DIVISIONS, steps_of
 from explorer.data import Data, Images
 from explorer.methods import METHODS
+from explorer.methods.base import Subject
 from explorer.methods.dmcp import DMCPSettings
-from explorer.methods.road import Subject
-from explorer.records import TrainingCost
+from tests.methods.searches import step as step_of
 
 WIDTHS = (16, 32, 64)
 MOMENTUM, BETAS, CLIP = 0.9, (0.9, 0.99), 5.0
@@ -220,13 +220,13 @@ class Beside:
         model.train()
         self.loop = Loop(model, chosen, chosen.warm_up * self.run.per_epoch, self.run.of)
         assert self.loop.dense == explorer.cost(graph).macs
-        self.groups = [chain.group for chain in self.run.look(0, {}, TrainingCost()).chains]
+        self.groups = [group for group, *_ in self.run.facts["chains"]]
 
     def calls(
         self, number: int
     ) -> tuple[Callable[[], Mapping[str, float]], Callable[[], Mapping[str, float]]]:
         """Step `number` of the method and of the loop, on the images and widths that the method will draw."""
-        rows = self.run._rows(number, self.run._weights)
+        rows = self.run.batch(number)
         drawn = [dict(zip(self.groups, widths.tolist(), strict=True)) for widths in self.run._drawn(number)]
         x, labels = self.images.inputs(rows), self.images.labels[rows]
-        return lambda: self.run.step(number).losses, partial(self.loop.step, number, x, labels, drawn)
+        return lambda: step_of(self.run, number).losses, partial(self.loop.step, number, x, labels, drawn)

@@ -132,7 +132,9 @@ def test_widths_alone_will_do(network: Network, graph: ChannelGraph, supernet: n
 def test_a_run_that_aimed_at_parameters_is_compared_at_its_macs(
     network: Network, graph: ChannelGraph, run: ChainRun, supernet: nn.Module
 ) -> None:
-    found = compare(network, graph, replace(run, cost="params"), supernet, seeds=())
+    found = compare(
+        network, graph, replace(run, settings={**run.settings, "cost": "params"}), supernet, seeds=()
+    )
     assert found.target == found.contenders[0].share
     assert found.contenders[1].share == pytest.approx(found.target, rel=0.02)
 
@@ -144,7 +146,7 @@ def test_bad_input_is_refused_before_any_training(
     assert data is not None
     without = replace(network, data=Data(data.name, data.classes, None, data.explore, None))
     for wrong, error, words in [
-        ({"found": replace(run, widths={})}, BadInput, "has not ended"),
+        ({"found": replace(run, widths={}, ended=False)}, BadInput, "has not ended"),
         ({"found": {"conv1": 99}}, BadInput, "units"),
         ({"start": "loaded"}, UnknownName, "Known: scratch, supernet"),
         ({"epochs": 0}, BadInput, "epochs must be"),

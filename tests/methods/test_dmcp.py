@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 import explorer
 from explorer.methods import METHODS, events, search
+from explorer.methods.base import Subject
 from explorer.methods.dmcp import DMCP, DMCPSettings
-from explorer.methods.road import BrokeDown, Snapshot, Subject, steps
+from explorer.methods.loop import Training, steps
+from explorer.methods.report import BrokeDown
+from explorer.methods.snapshots import Snapshot
 from explorer.methods.structure import prefix_plan
 from tests.evaluate.toys import images_of
-from tests.methods.searches import QUICK, graph_of, toy_network
+from tests.methods.searches import QUICK, graph_of, step, toy_network
 
 
 def search_of(network: explorer.Network, **settings: Any) -> Any:
@@ -37,12 +40,11 @@ def weights_of(run: Any) -> dict[str, torch.Tensor]:
 def test_the_weight_step_leaves_the_chains_and_the_chain_step_the_weights() -> None:
     run = search_of(toy_network())
     alphas, before = run._gates.alphas.detach().clone(), weights_of(run)
-    rows = torch.arange(16)
-    run._weight_step(5, rows)
+    step(run, 5, "weights")
     assert torch.equal(run._gates.alphas, alphas)
     between = weights_of(run)
     assert any(not torch.equal(between[name], before[name]) for name in before)
-    run._chain_step(5, rows)
+    step(run, 5, "chains")
     assert (run._gates.alphas != alphas).all()
     after = weights_of(run)
     counted = [name for name in between if not name.endswith("num_batches_tracked")]
@@ -53,7 +55,7 @@ def test_weights_of_batch_norms_statistics_never_move() -> None:
     run = search_of(toy_network())
     before = {name: t for name, t in weights_of(run).items() if "running" in name}
     for number in range(6):
-        run.step(number)
+        step(run, number)
     after = weights_of(run)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
@@ -82,7 +84,7 @@ def test_the_share_of_uniform_draws_falls_from_one_to_none_half_way() -> None:
 
 def images_of_forwards(run: Any) -> list[list[list[int]]]:
     """Does all steps of a search: for every step, and every forward in it, the numbers of its images."""
-    pixels = run._subject.images.pixels
+    pixels = run.subject.images.pixels
     number_of = {first: number for number, first in enumerate(pixels[:, 0, 0, 0].tolist())}
     seen: list[list[list[int]]] = []
     run._supernet.model.conv1.register_forward_pre_hook(
@@ -90,7 +92,7 @@ def images_of_forwards(run: Any) -> list[list[list[int]]]:
     )
     for number in range(run.of):
         seen.append([])
-        run.step(number)
+        step(run, number)
     return seen
 
 
@@ -127,7 +129,7 @@ def test_every_forward_of_every_step_has_random_numbers_of_its_own() -> None:
         lambda _module, _args: drawn.append(torch.rand(()).item())
     )
     for number in range(run.of):
-        run.step(number)
+        step(run, number)
     assert len(set(drawn)) == len(drawn) == 4 * 4 + 8 * 5
 
 
@@ -150,7 +152,7 @@ def test_the_macs_of_a_step_are_those_of_its_forwards(held_out: float, batch: in
         drawn = run._drawn(number)
         joint = chain_batch if number >= run._warm else 0
         macs = batch * sum(map(toy_macs, [[6, 8], least, *drawn])) + joint * toy_macs([6, 8])
-        assert run.step(number).macs == macs
+        assert step(run, number).macs == macs
         total += macs
     assert run.epoch_macs == 80 * toy_macs([6, 8])
     planned = run.planned(run.of)  # for one image, and with mean widths
@@ -244,7 +246,7 @@ def test_weights_that_break_down_before_a_stop_leave_the_last_sound_snapshot() -
         run._supernet.parameters["conv1.weight"].data.fill_(torch.nan)
         return True
 
-    told = steps("dmcp", run, "key", 0, 0.0, 0, stop, None)
+    told = steps(Training(METHODS["dmcp"], run.subject, run), "key", stop=stop)
     with pytest.raises(BrokeDown, match=r"after step 6 of 12: .* Its first 4 steps are kept") as caught:
         kept.extend(event.snapshot for event in told if event.snapshot)
     assert caught.value.snapshot is kept[0]

@@ -22,7 +22,7 @@ from explorer.methods import METHODS, events, search
 from explorer.methods.instance_training import PHASES, RAMP
 from explorer.methods.manidp import manifold_distance, sparsity_weights
 from explorer.methods.repeatable import rows_of
-from explorer.methods.road import BrokeDown
+from explorer.methods.report import BrokeDown
 from tests.dynamic.toys import network_of
 from tests.evaluate.toys import fingerprint, images_of
 

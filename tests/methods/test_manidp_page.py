@@ -10,7 +10,7 @@ import pytest
 
 import explorer
 from explorer.methods import METHODS
-from explorer.methods.instance_recording import read_recorded_dynamic, read_recorded_instances
+from explorer.methods.recording import read_network, read_recorded
 from explorer.methods.settings import declared
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def subject():
 
 @pytest.fixture(scope="module")
 def recorded(subject):
-    found = read_recorded_instances(*subject)
+    found = read_recorded(*subject, "manidp").evidence
     assert found is not None, "the run of these weights ships with the package"
     return found
 
@@ -74,8 +74,8 @@ def test_the_files_and_tests_that_it_names_exist():
     files = re.findall(r"`((?:tests|notebooks|scripts)/[\w/]+\.\w+)`", PAGE)
     files += re.findall(r"python (scripts/\w+\.py)", PAGE)
     assert links
-    assert len(files) >= 5
-    modules = re.findall(r"python -m (benchmarks\.\w+)", PAGE)
+    assert len(files) >= 4
+    modules = re.findall(r"python -m ((?:benchmarks|scripts)\.\w+)", PAGE)
     missing = [name for name in links if not (ROOT / "docs" / name).exists()]
     missing += [name for name in files if not (ROOT / name).exists()]
     missing += [name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").exists()]
@@ -151,7 +151,7 @@ def test_the_findings_are_those_of_the_recorded_file(recorded):
 
 
 def test_the_thresholds_that_are_zero_are_those_that_it_names(subject):
-    dynamic = read_recorded_dynamic(*subject)
+    dynamic = read_network(*subject, "manidp")
     found = dynamic.thresholds().tolist()
     first = [t for t, site in zip(found, dynamic.sites.every, strict=True) if site.layer.endswith("conv1")]
     assert first == [0.0] * 9

@@ -11,7 +11,7 @@ import explorer
 from explorer.data import Images, identity
 from explorer.methods import events, search
 from explorer.methods.retraining import fresh
-from explorer.methods.road import Snapshot
+from explorer.methods.snapshots import Snapshot
 from tests.evaluate.toys import CLASSES, images_of
 from tests.methods.searches import QUICK, graph_of, toy_network
 
@@ -179,11 +179,11 @@ def test_a_snapshot_with_another_content_is_refused_in_words() -> None:
     for wrong in (
         {"tensors": stretched},
         {"tensors": None},
-        {"sgd": {}},
+        {"optimisers": {}},
         {"frames": [1, 2]},
-        {"alphas": kept.content["alphas"][:1]},
+        {"tensors": {**kept.content["tensors"], "": kept.content["tensors"][""][:1]}},
     ):
-        with pytest.raises(explorer.BadInput, match="does not fit the search"):
+        with pytest.raises(explorer.BadInput, match="does not fit the training"):
             events(network, graph, resume=unfit(kept, **wrong), **QUICK)
     with pytest.raises(explorer.BadInput, match="step is a int"):
         Snapshot(**{**{name: getattr(kept, name) for name in Snapshot.__dataclass_fields__}, "step": "2"})

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 import explorer
-from explorer.chains import ChainRun, Comparison, Contender, OrderCurve, Recorded
+from explorer.chains import ChainEvidence, ChainRun, Comparison, Contender, OrderCurve
 from explorer.data import Data
+from explorer.runs import Recorded
 from explorer.zoo.network import Network
 from tests.chain_runs import example_run
 from tests.evaluate.toys import CLASSES, images_of
@@ -44,16 +45,17 @@ def ended_run(network: Network, frames: int = 13) -> ChainRun:
     return replace(example_run(graph, frames), network=network.name)
 
 
-def recorded_run(network: Network, frames: int = 13) -> Recorded:
+def recorded_run(network: Network, frames: int = 13) -> Recorded[ChainRun, ChainEvidence]:
     """A run with made-up measurements."""
     widths = (("conv1", 6), ("conv2", 9))
     contenders = (
         Contender("dmcp", 0.4012, widths, 0.71, (0.8, 0.81)),
         Contender("smallest", 1 / 3, widths, 0.3, ()),
     )
+    order = (OrderCurve("first", "after", (0.5, 1.0), (2 / 3, 0.9), 80),)
+    comparisons = (Comparison(network.name, 0.4, 80, 4, "scratch", contenders),)
     return Recorded(
         ended_run(network, frames),
-        (OrderCurve("first", "after", (0.5, 1.0), (2 / 3, 0.9), 80),),
-        (Comparison(network.name, 0.4, 80, 4, "scratch", contenders),),
-        "python scripts/record_dmcp.py small\npython scripts/record_dmcp.py other",
+        ChainEvidence(order, comparisons),
+        "python -m scripts.record dmcp small",
     )

@@ -10,7 +10,7 @@ import numpy as np
 from traitlets import Any, Bool, HasTraits, Unicode
 
 from explorer.errors import BadInput
-from explorer.records import Moment, Outcomes, recovered
+from explorer.records import Moment, Outcomes, Runs, recovered
 from explorer.session import in_words
 from explorer.strings import Message
 from explorer.values import (
@@ -111,7 +111,7 @@ def make_scores(graph: ChannelGraph, seed: int = 0) -> Scores:
 NOTED = (
     *("pin", "lock", "clear_pins", "press", "release", "undo", "redo", "train", "stop_training"),
     *("start_search", "stop_search", "resume_search", "drop_search", "use_widths", "read_recorded"),
-    *("read_recorded_instances", "dynamic"),
+    "dynamic",
     *("use_trained", "set_reference", "restore", "name_visit", "check_final", "sweep"),
 )
 
@@ -148,8 +148,7 @@ class FakeSession(HasTraits):
     visits = Any(())
     at = Any(None, allow_none=True)
     training = Any(None, allow_none=True)
-    search = Any(None, allow_none=True)
-    recorded = Any(None, allow_none=True)
+    runs = Any(Runs())
     final_checks = Any(())
     sensitivity = Any(None, allow_none=True)
     bands = Any(())
@@ -160,8 +159,39 @@ class FakeSession(HasTraits):
     instance_source = Unicode()
     instance_level = Any(0.5)
     picked = Any(())
-    instance_search = Any(None, allow_none=True)
-    recorded_instances = Any(None, allow_none=True)
+
+    @property
+    def search(self):
+        """The search of DMCP; the other three as short."""
+        return self.runs.progress.get("dmcp")
+
+    @search.setter
+    def search(self, progress):
+        self.runs = self.runs.without("dmcp") if progress is None else self.runs.having(progress)
+
+    @property
+    def instance_search(self):
+        return self.runs.progress.get("manidp")
+
+    @instance_search.setter
+    def instance_search(self, progress):
+        self.runs = self.runs.without("manidp") if progress is None else self.runs.having(progress)
+
+    @property
+    def recorded(self):
+        return self.runs.recorded.get("dmcp")
+
+    @recorded.setter
+    def recorded(self, recorded):
+        self.runs = replace(self.runs, recorded={**self.runs.recorded, "dmcp": recorded})
+
+    @property
+    def recorded_instances(self):
+        return self.runs.recorded.get("manidp")
+
+    @recorded_instances.setter
+    def recorded_instances(self, recorded):
+        self.runs = replace(self.runs, recorded={**self.runs.recorded, "manidp": recorded})
 
     def __init__(
         self, specs: Sequence[Spec] = RESNET, scored: bool = True, data: bool = True, train: bool = True

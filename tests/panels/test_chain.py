@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 import explorer
-from explorer.chains import OrderCurve, Recorded, draws
+from explorer.chains import ChainEvidence, OrderCurve, draws
 from explorer.costs import totals
 from explorer.errors import BadInput
 from explorer.methods import METHODS
-from explorer.methods.road import Subject
+from explorer.methods.base import Subject
 from explorer.panels.chain import ChainPane
 from explorer.panels.chain_replay import Player, Replay, untrained
-from explorer.panels.chain_search import planned_epochs
 from explorer.panels.chain_views import drawn_shares
-from explorer.records import Search, TrainingCost
+from explorer.records import Progress, TrainingCost
+from explorer.runs import Recorded
 from explorer.session import Session
 from explorer.strings import Strings
 from tests.chain_runs import example_run
@@ -42,7 +42,7 @@ def run(session):
 def pane(session, run):
     """On a recorded run; a layer with a chain is selected."""
     assert session.wait(WAIT)
-    session.recorded = Recorded(run, command="python record.py")
+    put_recorded(session, Recorded(run, command="python record.py"))
     session.select("3.first")
     yield from shown(session)
 
@@ -67,6 +67,15 @@ def transitions(pane):
     return column(pane, "chain-curve-knobs", "p")
 
 
+def put(session, progress):
+    """Have the session tell this of its search; None: it was dropped."""
+    session.runs = session.runs.without("dmcp") if progress is None else session.runs.having(progress)
+
+
+def put_recorded(session, recorded):
+    session.runs = replace(session.runs, recorded={"dmcp": recorded})
+
+
 def is_shown(widget):
     return "pe-shut" not in widget._dom_classes
 
@@ -74,15 +83,15 @@ def is_shown(widget):
 def searching(run, state="running", **changes):
     """A report of a search that has seen that run."""
     settings = dict(run.settings if run else {"target": 0.4}) | {"cost": "macs"}
-    told = Search("dmcp", settings, state, 10, 120, "search", {}, 3.0, TrainingCost(), run)
+    told = Progress("dmcp", settings, state, 10, 120, "search", {}, 3.0, TrainingCost(), run)
     return replace(told, **changes)
 
 
 def up_to(run, frames):
     """The run as it was after some of its frames."""
     losses = {name: values[:frames] for name, values in run.losses.items()}
-    cut = {name: getattr(run, name)[:frames] for name in ("steps", "alphas", "shares")}
-    return replace(run, **cut, losses=losses, widths={})
+    series = {name: values[:frames] for name, values in run.series.items()}
+    return replace(run, steps=run.steps[:frames], series=series, losses=losses, widths={}, ended=False)
 
 
 # ---- what is shown ---------------------------------------------------------------------------------------
@@ -135,7 +144,7 @@ def test_a_view_is_built_when_it_is_first_chosen_and_says_what_it_shows(session,
 
 def test_a_hidden_pane_is_idle_and_catches_up(session, run, pane):
     pane.binding.active = False
-    session.search = searching(run)
+    put(session, searching(run))
     assert words(pane.title.value).startswith("Recorded")
     pane.binding.active = True
     assert words(pane.title.value).startswith("Searching: 40 % of MACs")
@@ -168,7 +177,7 @@ def test_without_training_images_the_reason_stands_where_the_search_would_begin(
 
 
 def test_a_closed_pane_leaves_no_figure_behind(session, run):
-    session.recorded = Recorded(run, command="python record.py")
+    put_recorded(session, Recorded(run, command="python record.py"))
     pane = ChainPane(session, SAY)
     for view in ("map", "papers"):
         pane.view.value = view
@@ -304,7 +313,7 @@ def test_play_ends_when_the_pane_is_hidden_or_a_person_takes_over(pane):
 
 
 def test_play_ends_when_the_pane_is_closed(session, run):
-    session.recorded = Recorded(run, command="python record.py")
+    put_recorded(session, Recorded(run, command="python record.py"))
     pane = ChainPane(session, SAY)
     played(pane, 4, pane.close)
     assert pane._replay.frame < FRAMES - 1
@@ -325,25 +334,25 @@ def test_a_player_tells_its_end_and_can_be_stopped():
 
 
 def test_a_search_that_runs_is_followed_unless_a_person_holds_it_back(session, run, pane):
-    session.search = searching(up_to(run, 3))
+    put(session, searching(up_to(run, 3)))
     assert (pane.slider.value, pane.slider.max) == (2, 2)
-    session.search = searching(up_to(run, 6))
+    put(session, searching(up_to(run, 6)))
     assert pane.slider.value == 5
     pane.slider.value = 1
-    session.search = searching(up_to(run, 9))
+    put(session, searching(up_to(run, 9)))
     assert (pane.slider.value, pane.slider.max) == (1, 8)
     pane.slider.value = 8  # the newest again
-    session.search = searching(run, state="ready", seconds_left=0.0)
+    put(session, searching(run, state="ready", seconds_left=0.0))
     assert pane.slider.value == FRAMES - 1
     assert "Your search to 40 % of MACs" in pane.title.value
-    session.search = None
+    put(session, None)
     assert words(pane.title.value).startswith("Recorded")
 
 
 def test_a_chain_in_somebodys_hand_is_not_taken_away_by_the_next_frame(session, run, pane):
-    session.search = searching(up_to(run, 3))
+    put(session, searching(up_to(run, 3)))
     pane.fields.p.value = 0.25
-    session.search = searching(up_to(run, 6))
+    put(session, searching(up_to(run, 6)))
     assert pane.fields.p.value == 0.25
     assert pane.slider.value == 2
     assert "held at step 20; latest 50" in words(pane.step.value)
@@ -351,11 +360,11 @@ def test_a_chain_in_somebodys_hand_is_not_taken_away_by_the_next_frame(session, 
 
 @pytest.mark.parametrize("state", ["running", "ready"])
 def test_reset_follows_the_search_again(session, run, pane, state):
-    session.search = searching(up_to(run, 3))
+    put(session, searching(up_to(run, 3)))
     pane.fields.p.value = 0.25
     session.select("2.first")
     pane.fields.p.value = 0.5
-    session.search = searching(run if state == "ready" else up_to(run, 6), state=state)
+    put(session, searching(run if state == "ready" else up_to(run, 6), state=state))
     pane.fields.reset.click()
     assert pane.slider.value == 2  # the other layer's chain is still changed
     session.select("3.first")
@@ -363,7 +372,7 @@ def test_reset_follows_the_search_again(session, run, pane, state):
     assert pane.slider.value == pane.slider.max == (12 if state == "ready" else 5)
     assert "held" not in words(pane.step.value)
     if state == "running":
-        session.search = searching(up_to(run, 9))
+        put(session, searching(up_to(run, 9)))
         assert pane.slider.value == 8
 
 
@@ -375,27 +384,27 @@ def test_reset_stays_at_a_step_that_a_person_chose(pane):
 
 
 def test_the_slider_at_an_earlier_step_of_a_search_that_runs_says_so(session, run, pane):
-    session.search = searching(up_to(run, 6))
+    put(session, searching(up_to(run, 6)))
     pane.slider.value = 1
     assert "held at step 10; latest 50" in words(pane.step.value)
     pane.slider.value = 5
     assert words(pane.step.value).startswith("step 50 of 120, expected")
     pane.slider.value = 1
-    session.search = searching(up_to(run, 6), state="stopped")
+    put(session, searching(up_to(run, 6), state="stopped"))
     assert words(pane.step.value).startswith("step 10 of 120, expected")
 
 
 def test_one_chooses_between_the_own_run_and_the_recorded_one(session, run, monkeypatch):
     assert session.wait(WAIT)  # before the channels are scored, no widths are set
-    monkeypatch.setattr(session, "supernet", lambda: session.network)
+    monkeypatch.setattr(session, "trained_network", lambda _method: session.network)
     curves = tuple(OrderCurve(which, "after", (0.5, 1.0), (0.2, 0.9), 100) for which in ("first", "last"))
-    session.recorded = Recorded(run, order=curves, command="python record.py")
+    put_recorded(session, Recorded(run, ChainEvidence(order=curves), command="python record.py"))
     own = replace(
-        run, widths=dict.fromkeys(run.widths, 3), target=0.7, settings={"target": 0.7, "cost": "macs"}
+        run, widths=dict.fromkeys(run.widths, 3), settings={"target": 0.7, "cost": "macs", "warm_up": 1}
     )
     for pane in shown(session, open_supernet=lambda: None):
         assert not is_shown(pane.whose)
-        session.search = searching(own, state="ready")
+        put(session, searching(own, state="ready"))
         assert is_shown(pane.whose)
         assert words(pane.title.value).startswith("70 % of MACs")
         assert is_shown(pane.supernet)
@@ -410,37 +419,36 @@ def test_one_chooses_between_the_own_run_and_the_recorded_one(session, run, monk
         assert not is_shown(pane.measure)
         pane.whose.value = "session"
         assert is_shown(pane.measure)
-        session.search = searching(up_to(own, 3), state="stopped", resumable=True)
+        put(session, searching(up_to(own, 3), state="stopped", resumable=True))
         assert words(pane.title.value).endswith("78 s")  # no short words of the cost: buttons have their room
         pane.whose.value = "recorded"
-        session.search = searching(None)  # another search begins
+        put(session, searching(None))  # another search begins
         assert not is_shown(pane.whose)
-        session.search = searching(
-            up_to(replace(own, target=0.6), 2), settings={"target": 0.6, "cost": "macs"}
-        )
+        aimed = {**own.settings, "target": 0.6}
+        put(session, searching(up_to(replace(own, settings=aimed), 2), settings=aimed))
         assert words(pane.title.value).startswith("Searching: 60 % of MACs")
 
 
 def test_the_supernet_of_an_own_search_is_not_said_to_be_recorded(session, run):
-    session.recorded = Recorded(run)
+    put_recorded(session, Recorded(run))
     for pane in shown(session):
         assert words(pane.title.value).startswith("Your search to 40 % of MACs")
         assert SAY("chain_title_recorded_help") not in pane.title.value
-        session.search = searching(run)
+        put(session, searching(run))
         assert not is_shown(pane.whose)
 
 
 def test_another_search_begins_at_its_own_newest_frame(session, run, pane):
-    session.search = searching(run)
+    put(session, searching(run))
     pane.slider.value = 5
-    other = replace(up_to(run, 2), settings={**run.settings, "target": 0.3}, target=0.3)
-    session.search = searching(other)
+    other = replace(up_to(run, 2), settings={**run.settings, "target": 0.3})
+    put(session, searching(other))
     assert (pane.slider.value, pane.slider.max) == (1, 1)
     assert not pane._replay.held
 
 
 def test_a_failed_search_says_why(session, run, pane):
-    session.search = searching(run, state="failed", error="the loss is not finite")
+    put(session, searching(run, state="failed", error="the loss is not finite"))
     assert words(pane.title.value) == "The search failed: the loss is not finite"
 
 
@@ -456,8 +464,8 @@ def test_the_settings_are_the_methods_and_start_what_they_say(session, pane, mon
     few = {"batch": 24}  # there are 96 images, fewer than in a usual batch
     assert search.values == {**{name: getattr(usual, name) for name in names}, **few}
     search.popover.opener.value = True
-    search.fields["target"].value = 25
-    search.fields["start"].value = "scratch"
+    search.fields["dmcp"]["target"].value = 25
+    search.fields["dmcp"]["start"].value = "scratch"
     search.start.click()
     said = {"target": 0.25, "cost": "macs", "warm_up": 2, "epochs": 4, "start": "scratch", "seed": 0}
     assert asked == [("dmcp", {**said, **few})]
@@ -481,7 +489,7 @@ def test_what_a_setting_cannot_be_is_said_and_neither_changed_nor_begun(
     monkeypatch.setattr(session, "start_search", lambda _method, **_settings: pytest.fail("began"))
     search = pane.search
     search.popover.opener.value = True
-    field, usual = search.fields[name], search.fields[name].value
+    field, usual = search.fields["dmcp"][name], search.fields["dmcp"][name].value
     field.value = value
     assert words(search.answer.value) == said
     assert not is_shown(search.cost)
@@ -493,7 +501,7 @@ def test_what_a_setting_cannot_be_is_said_and_neither_changed_nor_begun(
 
 
 def test_a_large_seed_is_taken_as_it_is(pane):
-    pane.search.fields["seed"].value = 123456789
+    pane.search.fields["dmcp"]["seed"].value = 123456789
     assert pane.search.values["seed"] == 123456789
     assert type(pane.search.values["seed"]) is int
     assert pane.search.answer.value == ""
@@ -505,7 +513,7 @@ def test_a_target_below_the_least_widths_is_told_before_the_start(session, run, 
     widths[[session.graph.index[chain.group] for chain in run.chains]] = [c.least for c in run.chains]
     least = 100 * totals(session.graph, widths, cost) / totals(session.graph, session.graph.sizes, cost)
     assert least > 1.5
-    fields, answer = pane.search.fields, pane.search.answer
+    fields, answer = pane.search.fields["dmcp"], pane.search.answer
     fields["cost"].value = cost
     fields["target"].value = least - 0.2
     assert SAY(f"chain_share_{cost}", percent=f"{np.ceil(10 * least) / 10:.1f} %") in words(answer.value)
@@ -530,24 +538,24 @@ def test_the_cost_that_is_told_beforehand_is_that_of_the_steps(session):
     steps = method.begin(Subject(session.network, session.graph, session.network.data.train), settings)
     images = len(session.network.data.train)
     planned = steps.planned(steps.of) * images / steps.per_epoch
-    told = planned_epochs(session.graph, {"warm_up": 3, "epochs": 2})
+    told = METHODS["dmcp"].epochs(session.graph, 0, {"warm_up": 3, "epochs": 2})
     assert told == pytest.approx(planned / steps.epoch_macs)
 
 
 def test_stop_and_resume_stand_where_they_can_be_used(session, run, pane):
     search = pane.search
-    session.search = searching(run)
+    put(session, searching(run))
     assert [is_shown(each) for each in (search.stop, search.resume, search.popover)] == [True, False, False]
-    session.search = searching(up_to(run, 3), state="stopped", resumable=True)
+    put(session, searching(up_to(run, 3), state="stopped", resumable=True))
     assert [is_shown(each) for each in (search.stop, search.resume, search.popover)] == [False, True, True]
 
 
 def test_a_supernet_is_opened_where_there_is_one(session, run):
-    session.recorded = Recorded(run, command="python record.py")
+    put_recorded(session, Recorded(run, command="python record.py"))
     opened_now = []
     for pane in shown(session, open_supernet=lambda: opened_now.append(True)):
         assert not is_shown(pane.supernet)  # this run was recorded without
-        session.search = searching(run, state="ready")
+        put(session, searching(run, state="ready"))
         assert is_shown(pane.supernet)
         pane.supernet.click()
         assert opened_now == [True]
@@ -564,8 +572,8 @@ def test_order_is_measured_on_request_and_its_progress_is_told(session, run, pan
         return tuple(OrderCurve(which, "after", (0.5, 1.0), (0.2, 0.9), 100) for which in ("first", "last"))
 
     monkeypatch.setattr("explorer.methods.order_claim.order_curves", order_curves)
-    monkeypatch.setattr(session, "supernet", lambda: session.network)
-    session.search = searching(run, state="ready")
+    monkeypatch.setattr(session, "trained_network", lambda _method: session.network)
+    put(session, searching(run, state="ready"))
     pane.view.value = "order"
     assert is_shown(pane.measure)
     pane.measure.click()

@@ -17,7 +17,7 @@ from explorer.panels.instances_foot import LISTED, NONE, listed_rows
 from explorer.panels.instances_views import VIEWS
 from explorer.panels.instances_words import mean_words, picked_words, timing_words
 from explorer.panels.instances_work import Alike, InstanceWork, Peaked, Peaks, Pictures
-from explorer.records import Search, TrainingCost
+from explorer.records import Progress, TrainingCost
 from explorer.strings import Strings
 from explorer.values import Estimate, Latency
 from tests.instance_runs import example_instances, example_recorded_instances
@@ -103,7 +103,7 @@ def test_a_recorded_run_is_shown_first_and_the_source_can_be_chosen():
 
 
 def ended(method):
-    return Search(method, {}, "ready", 10, 10, "train", {}, None, TrainingCost(), None)
+    return Progress(method, {}, "ready", 10, 10, "train", {}, None, TrainingCost(), None)
 
 
 def test_what_the_session_shows_already_stays():
@@ -417,9 +417,9 @@ def test_a_training_that_runs_is_stopped_or_goes_on(session, pane):
     training.resume.click()
     training.drop.click()
     assert session.called[-3:] == [
-        ("stop_search", "instances"),
-        ("resume_search", "instances"),
-        ("drop_search", "instances"),
+        ("stop_search", "manidp"),
+        ("resume_search", "manidp"),
+        ("drop_search", "manidp"),
     ]
 
 

@@ -5,7 +5,7 @@ import torch
 
 import explorer
 from explorer.panels.training import TrainingStrip
-from explorer.records import Search, Training, TrainingCost
+from explorer.records import Progress, Training, TrainingCost
 from explorer.strings import Strings
 from explorer.values import Request
 from tests.chain_runs import example_run
@@ -20,7 +20,7 @@ def session():
     return FakeSession()
 
 
-RUNNING = Search(
+RUNNING = Progress(
     "dmcp", {"target": 0.4}, "running", 117, 468, "warm-up", {"full": 0.4137}, 31.4, TrainingCost(), None
 )
 
@@ -96,7 +96,7 @@ def test_a_search_shows_its_phase_losses_and_time_and_can_be_stopped(session):
         assert f"search · loss 0.5 · {left}" in panel.progress.value
     assert "drawn ones 0.25, chains 0.625, cost 0.01" in panel.progress.value
     panel.stop_search.click()
-    assert session.called == [("stop_search", "widths")]
+    assert session.called == [("stop_search", "dmcp")]
 
 
 def test_a_stopped_search_is_resumed_or_dropped(session):
@@ -106,7 +106,7 @@ def test_a_stopped_search_is_resumed_or_dropped(session):
     assert "search stopped" in panel.progress.value
     panel.resume.click()
     panel.drop.click()
-    assert session.called == [("resume_search", "widths"), ("drop_search", "widths")]
+    assert session.called == [("resume_search", "dmcp"), ("drop_search", "dmcp")]
     session.search = None
     assert "pe-shut" in panel._dom_classes
 
@@ -157,7 +157,7 @@ def test_a_search_that_waits_makes_room_for_a_training(session):
 
 # ---- a training of instance subnetworks ---------------------------------------------------------------------
 
-SUBNETWORKS = Search(
+SUBNETWORKS = Progress(
     "manidp", {"level": 0.75}, "running", 234, 468, "train", {"task": 0.4137}, 31.4, TrainingCost(), None
 )
 
@@ -180,7 +180,7 @@ def test_a_training_of_subnetworks_shows_its_loss_and_time_and_can_be_stopped(se
     panel.resume.click()
     panel.drop.click()
     assert session.called == [
-        (gesture, "instances") for gesture in ("stop_search", "resume_search", "drop_search")
+        (gesture, "manidp") for gesture in ("stop_search", "resume_search", "drop_search")
     ]
 
 
@@ -201,10 +201,9 @@ def test_of_two_the_one_that_runs_is_told_of_and_then_the_other(session, run):
     assert visible(panel) == {"progress", "stop_search"}
     assert "50 % of the training done" in panel.progress.value
     session.instance_search = replace(SUBNETWORKS, state="ready")
+    assert visible(panel) == {"progress", "show_own", "drop"}, "what was begun last"
+    panel.show_own.click()
     assert visible(panel) == {"progress", "use_widths", "drop"}
-    assert "search" in panel.drop.tooltip
-    panel.use_widths.click()
-    assert visible(panel) == {"progress", "show_own", "drop"}
     panel.opener.value = True
     assert visible(panel) == {"epochs", "start"}, "both are put aside"
     session.search = replace(RUNNING, state="stopped", resumable=True)

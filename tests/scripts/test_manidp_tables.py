@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import explorer
-from explorer.instances import Effect, RecordedInstances, Rival
-from tests.dynamic.toys import network_of
-from tests.instance_runs import example_instance_run
+from explorer.instances import Effect, InstanceEvidence, Rival
+from explorer.methods.effects import WAYS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PAGE = """before
@@ -30,13 +28,11 @@ def script(monkeypatch):
 
 @pytest.fixture
 def recorded():
-    network = network_of("residual")
-    run = example_instance_run(explorer.trace(network.model, network.example))
     macs, losses = [0.3, 0.4, 0.5, 0.4, 0.4], [0.1, 0.2, 2.0, 0.4, 0.3]
     effect = Effect(
         "uniform", {}, 0, macs, losses, [True, True, False, True, True], (0.5, float("nan")), 0.25
     )
-    return RecordedInstances(run, (effect,), (Rival("dense", 1.0, 0.5, 100),))
+    return InstanceEvidence((effect,), (Rival("dense", 1.0, 0.5, 100),))
 
 
 def test_tables_are_replaced_and_the_text_around_them_stays(script, recorded):
@@ -62,5 +58,4 @@ def test_a_page_without_places_for_the_tables_is_refused(script, recorded):
 
 
 def test_every_way_of_training_that_is_recorded_has_its_words(script):
-    ways = import_module("record_manidp").WAYS
-    assert set(ways) <= set(script.CALLED)
+    assert {"whole", *WAYS} <= set(script.CALLED)

@@ -70,8 +70,7 @@ def opened(model: nn.Module, data: Data | None = None) -> Iterator[Session]:
     made = Session(explorer.load(model, data=data or tiny_data()))
     yield made
     made.close()
-    searches = made._search_desk, made._instance_search_desk
-    for part in (made._worker, made._desk, made._sweeps, made._instance_desk, *searches):
+    for part in (made._worker, made._desk, made._sweeps, made._instance_desk, made._run_desk):
         part.idle(WAIT)
 
 
@@ -132,19 +131,29 @@ def slow_ranking(session, monkeypatch):
 def road(session, monkeypatch):
     """In place of what searches: it makes the steps that the test allows, and all of them are told."""
     made = FakeRoad()
-    monkeypatch.setattr("explorer.session.searching.events", made)
-    for desk in (session._search_desk, session._instance_search_desk):
-        monkeypatch.setattr(desk, "_clock", itertools.count().__next__)
+    monkeypatch.setattr("explorer.session.runs.events", made)
+    monkeypatch.setattr(session._run_desk, "_clock", itertools.count().__next__)
     yield made
     made.let()
 
 
+def instance_progress(session):
+    """How far the training of instance subnetworks is that was begun last."""
+    known = [each for each in session.runs.progress.values() if each.method in ("manidp", "fbs")]
+    return known[-1] if known else None
+
+
+PROGRESS = {"search": lambda session: session.runs.progress.get("dmcp"), "instance_search": instance_progress}
+
+
 def until(session: Session, true: Callable[[Any], object], trait: str = "search") -> None:
-    """Wait until what the session tells of a search, or by another trait, is so."""
+    """Wait until what the session tells of a search, of a training of subnetworks, or by another trait, is so."""
     told = threading.Event()
+    told_by = PROGRESS.get(trait, lambda session: getattr(session, trait))
+    trait = "runs" if trait in PROGRESS else trait
 
     def look(_change: object = None) -> None:
-        if true(getattr(session, trait)):
+        if true(told_by(session)):
             told.set()
 
     session.observe(look, trait)

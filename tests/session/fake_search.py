@@ -10,7 +10,9 @@ from explorer.chains import ChainRun
 from explorer.errors import BadInput
 from explorer.instances import InstanceRun
 from explorer.methods import METHODS, search_key
-from explorer.methods.road import BrokeDown, Event, Found, Snapshot
+from explorer.methods.loop import Event, Found
+from explorer.methods.report import BrokeDown
+from explorer.methods.snapshots import Snapshot
 from explorer.methods.structure import prefix_plan
 from explorer.records import TrainingCost
 from explorer.values import ChannelGraph
@@ -18,7 +20,7 @@ from explorer.zoo import Network
 from tests.chain_runs import example_run
 from tests.instance_runs import example_instance_run
 
-WAIT = 300
+WAIT = 60
 
 
 class FakeRoad:
@@ -73,7 +75,7 @@ class FakeRoad:
     ) -> Iterator[Event]:
         first = done = last.step if last else 0
 
-        instances = METHODS[method].kind == "instances"
+        instances = METHODS[method].yields == "instances"
         phase, loss = ("train", "task") if instances else ("search", "full")
 
         def seen(ended: bool) -> ChainRun | InstanceRun:

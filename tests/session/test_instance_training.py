@@ -40,32 +40,32 @@ def test_a_real_training_comes_to_subnetworks_of_their_own(session, method):
     settings = {name: value for name, value in settings.items() if (name, method) != ("level", "fbs")}
     session.start_search(method, **settings)
     assert session.wait(WAIT)
-    search = session.instance_search
+    search = session.runs.progress.get(method)
     assert search.state == "ready", search.error
     assert search.run.ended
     assert search.run.method == method
-    assert session.search is None, "the other desk is as it was"
+    assert session.runs.progress.get("dmcp") is None, "the other desk is as it was"
     assert (session.instance_source, session.instance_level) == ("own", 0.6), "shown by itself"
     assert session.dynamic().source == method
     assert session.instances.source == method
     assert not session.instances.trial
     assert session.instance_estimate.done
-    assert session.supernet() is None, "nothing of it is a supernet"
+    assert session.trained_network() is None, "nothing of it is a supernet"
 
 
 def test_what_is_told_speaks_of_a_training(session, road, dynamic):
     keys = said(session)
     running_to(session, road, 3)
-    assert session.search is None
-    assert session.instance_search.losses == {"task": 1 / 4}
-    session.stop_search("instances")
+    assert session.runs.progress.get("dmcp") is None
+    assert session.runs.progress.get("manidp").losses == {"task": 1 / 4}
+    session.stop_search("manidp")
     road.let(1)
-    assert session._instance_search_desk.idle(WAIT)
-    assert session.instance_search.state == "stopped"
-    session.resume_search("instances")
+    assert session._run_desk.idle(WAIT)
+    assert session.runs.progress.get("manidp").state == "stopped"
+    session.resume_search("manidp")
     road.let()
     assert session.wait(WAIT)
-    assert session.instance_search.state == "ready"
+    assert session.runs.progress.get("manidp").state == "ready"
     assert keys == ["dynamic_stopping", "dynamic_stopped", "dynamic_resumed", "dynamic_ready"]
 
 
@@ -73,15 +73,15 @@ def test_a_search_that_is_there_stays_beside_a_training(session, road, dynamic):
     session.start_search("dmcp")
     road.let(6)
     until(session, lambda search: search.state == "ready")
-    found, supernet = session.search, session.supernet()
+    found, supernet = session.runs.progress.get("dmcp"), session.trained_network()
     session.start_search("fbs")
     road.let()
     assert session.wait(WAIT)
-    assert session.search is found
-    assert session.supernet().model is supernet.model
-    session.drop_search("instances")
-    assert session.instance_search is None
-    assert session.search is found
+    assert session.runs.progress.get("dmcp") is found
+    assert session.trained_network().model is supernet.model
+    session.drop_search("manidp")
+    assert session.runs.progress.get("manidp") is None
+    assert session.runs.progress.get("dmcp") is found
 
 
 # ---- what is shown ----------------------------------------------------------------------------------------
@@ -122,8 +122,8 @@ def test_what_is_dropped_is_no_longer_shown(session, road, dynamic):
     road.let()
     assert session.wait(WAIT)
     session.pick(3)
-    session.drop_search("instances")
-    assert session.instance_search is None
+    session.drop_search("manidp")
+    assert session.runs.progress.get("manidp") is None
     assert (session.instance_source, session.instances, session.instance_estimate) == ("", None, None)
     assert session.picked == ()
     assert session.dynamic() is None
@@ -148,16 +148,16 @@ def test_neither_search_nor_training_begins_while_subnetworks_are_trained(sessio
     for ask in (lambda: session.start_search("dmcp"), lambda: session.start_search("fbs"), session.train):
         with pytest.raises(BadInput, match="training of ManiDP is running"):
             ask()
-    assert session.search is None
+    assert session.runs.progress.get("dmcp") is None
     session.stop_search()
-    assert session.instance_search.state == "running", "that was the other kind"
+    assert session.runs.progress.get("manidp").state == "running", "that was the other kind"
 
 
 def test_no_training_of_subnetworks_begins_while_a_search_or_a_training_runs(session, road):
     running_to(session, road, 1, "dmcp", "search")
     with pytest.raises(BadInput, match="search is running"):
         session.start_search("manidp")
-    assert session.instance_search is None
+    assert session.runs.progress.get("manidp") is None
 
 
 def test_no_training_of_subnetworks_begins_while_the_network_is_trained(session, slow_training):
@@ -165,7 +165,7 @@ def test_no_training_of_subnetworks_begins_while_the_network_is_trained(session,
     session.train(1)
     with pytest.raises(BadInput, match="being trained"):
         session.start_search("manidp")
-    assert session.instance_search is None
+    assert session.runs.progress.get("manidp") is None
 
 
 def test_a_training_of_subnetworks_leaves_the_explorer_live(session, road, dynamic):
@@ -176,12 +176,12 @@ def test_a_training_of_subnetworks_leaves_the_explorer_live(session, road, dynam
     assert session._instance_desk.idle(WAIT)
     assert session.estimate.done
     assert session.instances.level == 0.5
-    assert session.instance_search.state == "running"
+    assert session.runs.progress.get("manidp").state == "running"
 
 
 @pytest.mark.parametrize("gesture", ["stop_search", "resume_search", "drop_search"])
 def test_an_unknown_kind_is_refused_with_the_known_ones(session, gesture):
-    with pytest.raises(UnknownName, match="widths, instances"):
+    with pytest.raises(UnknownName, match="dmcp, manidp, fbs"):
         getattr(session, gesture)("instance")
 
 
@@ -190,10 +190,10 @@ def test_what_the_method_does_not_take_is_refused_at_once(session):
         session.start_search("manidp", level=2)
     with pytest.raises(UnknownName, match="density"):
         session.start_search("fbs", densty=0.5)
-    for kind in ("widths", "instances"):
+    for kind in ("dmcp", "manidp"):
         with pytest.raises(BadInput, match="no search to go on with"):
             session.resume_search(kind)
-    assert session.instance_search is None
+    assert session.runs.progress.get("manidp") is None
 
 
 # ---- one session after another ----------------------------------------------------------------------------
@@ -204,16 +204,19 @@ def test_a_later_session_goes_on_with_a_training_and_shows_nothing_by_itself(ses
     assert session.wait(WAIT)
     session.pick(3)
     running_to(session, road, 3)
-    carried = session.carried
-    assert (carried.instance_search.state, carried.instance_job.snapshot.step) == ("stopped", 2)
-    assert carried.search is None
+    handover = session.handover
+    assert (handover.runs.progress.get("manidp").state, handover.jobs.get("manidp").snapshot.step) == (
+        "stopped",
+        2,
+    )
+    assert handover.runs.progress.get("dmcp") is None
     session.close()
     road.let(1)
-    assert session._instance_search_desk.idle(WAIT)
-    later = Session(session.network, carried=carried)
-    assert later.searched
+    assert session._run_desk.idle(WAIT)
+    later = Session(session.network, handover=handover)
+    assert later.runs.progress
     assert (later.instance_source, later.instances, later.picked) == ("", None, ())
-    later.resume_search("instances")
+    later.resume_search("manidp")
     road.let()
     assert later.wait(WAIT)
     assert [step for step, _settings in road.begun] == [0, 3]
@@ -225,15 +228,15 @@ def test_what_was_trained_can_be_shown_in_a_later_session_of_the_network(session
     session.start_search("manidp")
     road.let()
     assert session.wait(WAIT)
-    later = Session(session.network, carried=session.carried)
-    assert later.instance_search.state == "ready"
+    later = Session(session.network, handover=session.handover)
+    assert later.runs.progress.get("manidp").state == "ready"
     assert later.instance_source == ""
     later.show_instances("own")
     assert later.dynamic() is dynamic
     assert later.wait(WAIT)
     later.close()
     other = Session(explorer.load(residual(), data=tiny_data()))
-    assert not other.searched
+    assert not other.runs.progress
     with pytest.raises(BadInput, match="trained yet"):
         other.show_instances("own")
     other.close()
@@ -243,7 +246,7 @@ def test_a_session_that_closes_while_a_training_ends_shows_nothing(session, road
     running_to(session, road, 5)
     session.close()
     road.let()
-    assert session._instance_search_desk.idle(WAIT)
+    assert session._run_desk.idle(WAIT)
     assert session.instance_source == ""
     with pytest.raises(ExplorerError, match="closed"):
         session.start_search("manidp")

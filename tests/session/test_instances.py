@@ -12,7 +12,8 @@ import explorer
 from explorer.data import Data, Images, Normalize
 from explorer.dynamic.network import LEVEL
 from explorer.errors import BadInput, ExplorerError, Interrupted, UnknownName
-from explorer.session import Session, instancer, instancing
+from explorer.runs import Recorded
+from explorer.session import Session, instancer, instancing, runs
 from tests.session.conftest import WAIT, opened, residual, tiny_data, until
 from tests.session.fake_instances import HeldEvaluation, trained
 
@@ -187,7 +188,7 @@ def test_what_ships_is_shown_if_there_is_any(shown, monkeypatch):
     with pytest.raises(BadInput, match="ship"):
         shown.show_instances("recorded")
     assert (shown.instance_source, shown.instances) == ("active", before)
-    monkeypatch.setattr(instancer, "read_recorded_dynamic", lambda _network, _graph: made)
+    monkeypatch.setattr(instancer, "read_network", lambda *_network: made)
     shown.show_instances("recorded")
     assert (shown.instance_source, shown.instance_level) == ("recorded", 0.75)
     assert shown.instances is None, "those of another source are not shown under its name"
@@ -199,16 +200,12 @@ def test_what_ships_is_shown_if_there_is_any(shown, monkeypatch):
 
 
 def test_the_recorded_run_is_read_once(session, monkeypatch):
-    runs = []
-
-    def read(*asked):
-        runs.append(asked)
-        return
-
-    monkeypatch.setattr(instancer, "read_recorded_instances", read)
-    session.read_recorded_instances()
-    assert session.recorded_instances is None
-    assert runs == [(session.network, session.graph)]
+    asked, found = [], Recorded(None)
+    monkeypatch.setattr(runs, "read_recorded", lambda *words: asked.append(words) or found)
+    for _time in range(2):
+        session.read_recorded("manidp")
+    assert session.runs.recorded["manidp"] is found
+    assert asked == [(session.network, session.graph, "manidp")]
 
 
 def test_images_without_labels_are_judged_by_the_dense_network():
@@ -234,7 +231,7 @@ def test_a_network_without_batch_norm_has_most_active_channels_only():
         assert kept(session.instances) == {"2": {4}}
         session.start_search("manidp", batch=32)
         session.wait(WAIT)
-        assert session.instance_search.state == "failed"
+        assert session.runs.progress.get("manidp").state == "failed"
         assert "batch norm" in session.error
         assert session.instances is not None, "nothing is lost"
 
@@ -248,7 +245,7 @@ def test_images_of_one_class_are_shown_and_cannot_be_trained_on():
         assert set(session.instances.labels.tolist()) == {0}
         session.start_search("manidp", batch=32)
         session.wait(WAIT)
-        assert session.instance_search.state == "failed"
+        assert session.runs.progress.get("manidp").state == "failed"
         assert "class" in session.error
 
 
@@ -293,7 +290,7 @@ def test_before_anything_is_known_there_is_nothing_to_pick(session):
 
 def test_an_image_that_another_source_leaves_out_is_no_longer_picked(shown, monkeypatch):
     shown.pick(7, 8)
-    monkeypatch.setattr(instancer, "read_recorded_dynamic", lambda *_network: trained(shown))
+    monkeypatch.setattr(instancer, "read_network", lambda *_network: trained(shown))
     monkeypatch.setattr(instancing, "rows_for", lambda _dynamic, images: np.arange(0, len(images), 2))
     shown.show_instances("recorded")
     assert shown.wait(WAIT)
@@ -332,7 +329,7 @@ def test_without_images_there_are_none():
     with pytest.raises(BadInput, match="No instance subnetworks"):
         alone.set_instance_level(0.5)
     assert alone.dynamic() is None
-    alone.drop_search("instances")
+    alone.drop_search("manidp")
     assert alone.wait(WAIT)
     alone.close()
 

@@ -10,9 +10,9 @@ import pytest
 
 import explorer
 from explorer.errors import BadInput
-from explorer.methods.road import Snapshot
+from explorer.methods.snapshots import Snapshot
 from explorer.session import Session
-from explorer.session.search_files import KEPT, SearchFiles
+from explorer.session.run_files import KEPT, RunFiles
 from tests.session.conftest import WAIT, residual, tiny_data, until
 
 
@@ -32,7 +32,7 @@ def stopped_at(session, road, step):
     running_to(session, road, step)
     session.stop_search()
     road.let(1)
-    assert session._search_desk.idle(WAIT)
+    assert session._run_desk.idle(WAIT)
 
 
 def said(session):
@@ -49,14 +49,14 @@ def again():
     assert made.wait(WAIT)
     yield made
     made.close()
-    made._search_desk.idle(WAIT)
+    made._run_desk.idle(WAIT)
 
 
 # ---- files --------------------------------------------------------------------------------------------------
 
 
 def test_the_searches_written_to_last_are_kept(tmp_path):
-    files = SearchFiles(tmp_path / "new")
+    files = RunFiles(tmp_path / "new")
     for number in range(KEPT):
         files.save(snapshot(f"key{number}"))
         os.utime(tmp_path / "new" / f"key{number}.pt", (number, number))
@@ -71,7 +71,7 @@ def test_the_searches_written_to_last_are_kept(tmp_path):
 
 
 def test_a_file_that_is_no_snapshot_or_another_search_is_none(tmp_path):
-    files = SearchFiles(tmp_path)
+    files = RunFiles(tmp_path)
     files.save(snapshot("other"))
     (tmp_path / "other.pt").rename(tmp_path / "key.pt")
     assert files.load("key") is None
@@ -85,12 +85,12 @@ def test_what_killed_programs_were_writing_is_tidied_away(tmp_path):
         path.write_bytes(b"half")
         os.utime(path, (0, 0))
     os.utime(written)  # now: another program may be about it
-    SearchFiles(tmp_path).save(snapshot("key"))
+    RunFiles(tmp_path).save(snapshot("key"))
     assert {path.name for path in tmp_path.iterdir()} == {"key.pt", written.name, "of somebody else"}
 
 
 def test_a_file_that_cannot_be_tidied_away_is_no_failure(tmp_path):
-    files = SearchFiles(tmp_path)
+    files = RunFiles(tmp_path)
     for number in range(KEPT):
         (tmp_path / f"{number}.pt").mkdir()
         os.utime(tmp_path / f"{number}.pt", (number, number))
@@ -109,7 +109,7 @@ def test_without_a_home_directory_the_folder_is_a_temporary_one(monkeypatch, tmp
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made = Session(explorer.load(residual(), data=tiny_data()))
     made.close()
-    SearchFiles().save(snapshot("key"))
+    RunFiles().save(snapshot("key"))
     assert (tmp_path / "pruning-explorer" / "searches" / "key.pt").is_file()
 
 
@@ -117,16 +117,19 @@ def test_without_a_home_directory_the_folder_is_a_temporary_one(monkeypatch, tmp
 
 
 def test_a_folder_that_cannot_be_looked_into_does_not_hold_up_a_search(session, road, tmp_path):
-    session._search_desk._files = SearchFiles(tmp_path / ("x" * 300))  # a name too long for any file system
+    session._run_desk._files = RunFiles(tmp_path / ("x" * 300))  # a name too long for any file system
     road.breaks = 4
     session.start_search()
     road.let()
-    session._search_desk.idle(WAIT)
-    assert (session.search.state, session.search.resumable) == ("failed", True)
+    session._run_desk.idle(WAIT)
+    assert (session.runs.progress.get("dmcp").state, session.runs.progress.get("dmcp").resumable) == (
+        "failed",
+        True,
+    )
     road.breaks = 0
     session.resume_search()
     assert session.wait(WAIT)
-    assert session.search.state == "ready"
+    assert session.runs.progress.get("dmcp").state == "ready"
     assert [step for step, _settings in road.begun] == [0, 2]
 
 
@@ -141,7 +144,7 @@ def test_a_snapshot_that_does_not_fit_is_dropped_for_a_new_beginning(session, ag
     assert list(search_cache.iterdir()) == []
     road.let()
     assert again.wait(WAIT)
-    assert again.search.state == "ready"
+    assert again.runs.progress.get("dmcp").state == "ready"
     assert [step for step, _settings in road.begun] == [0, 3, 0]
 
 
@@ -150,8 +153,11 @@ def test_no_resume_is_offered_that_cannot_work(session, road):
     road.refuses, road.breaks = True, 1
     session.resume_search()
     road.let()
-    session._search_desk.idle(WAIT)
-    assert (session.search.state, session.search.resumable) == ("failed", False)
+    session._run_desk.idle(WAIT)
+    assert (session.runs.progress.get("dmcp").state, session.runs.progress.get("dmcp").resumable) == (
+        "failed",
+        False,
+    )
     with pytest.raises(BadInput, match="no search to go on with"):
         session.resume_search()
 
@@ -161,13 +167,13 @@ def test_a_snapshot_without_what_the_method_needs_begins_anew(session, search_ca
     session.start_search(**asked)
     until(session, lambda search: search.step >= 1)
     session.stop_search()
-    assert session._search_desk.idle(WAIT)
+    assert session._run_desk.idle(WAIT)
     (file,) = search_cache.iterdir()
     replace(Snapshot.load(file), step=5, content={}).save(file)
     keys = said(session)
     session.resume_search()
     assert session.wait(WAIT)
-    assert session.search.state == "ready", session.search.error
+    assert session.runs.progress.get("dmcp").state == "ready", session.runs.progress.get("dmcp").error
     assert "search_anew" in keys
 
 
@@ -187,22 +193,22 @@ def test_a_file_that_cannot_be_read_is_replaced_without_a_word(session, again, r
 
 def test_a_session_that_was_handed_a_search_can_drop_it(session, road, search_cache):
     stopped_at(session, road, 3)
-    later = Session(session.network, carried=session.carried)
+    later = Session(session.network, handover=session.handover)
     assert len(list(search_cache.iterdir())) == 1
     later.drop_search()
     assert list(search_cache.iterdir()) == []
-    assert later.search is None
-    assert later.carried.job is None
+    assert later.runs.progress.get("dmcp") is None
+    assert later.handover.jobs.get("dmcp") is None
     later.close()
 
 
 def test_a_search_that_another_session_drops_while_it_stops_leaves_no_file(session, road, search_cache):
     running_to(session, road, 3)
-    later = Session(session.network, carried=session.carried)
+    later = Session(session.network, handover=session.handover)
     session.close()
     later.drop_search()
     road.let(1)
-    assert session._search_desk.idle(WAIT)
+    assert session._run_desk.idle(WAIT)
     assert list(search_cache.iterdir()) == []
     later.close()
 
@@ -220,10 +226,10 @@ def test_a_search_is_dropped_while_its_snapshot_is_written(session, road, search
     road.let(2)
     assert writes.wait(WAIT)
     session.drop_search()
-    assert session.search is None
+    assert session.runs.progress.get("dmcp") is None
     go_on.set()
     road.let(1)
-    assert session._search_desk.idle(WAIT)
+    assert session._run_desk.idle(WAIT)
     assert in_time == [True], "dropping it waits for no disk"
-    assert session.search is None
+    assert session.runs.progress.get("dmcp") is None
     assert list(search_cache.iterdir()) == []

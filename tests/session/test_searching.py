@@ -15,11 +15,11 @@ import torch
 import explorer
 from explorer.errors import BadInput, ExplorerError, Interrupted, UnknownName
 from explorer.methods import events
-from explorer.methods.road import Snapshot
-from explorer.records import Search, TrainingCost
+from explorer.methods.snapshots import Snapshot
+from explorer.records import Progress, TrainingCost
 from explorer.session import Session
-from explorer.session.search_files import SearchFiles
-from explorer.session.searching import SearchDesk
+from explorer.session.run_files import RunFiles
+from explorer.session.runs import RunDesk
 from explorer.strings import Message
 from explorer.values import Recovery
 from tests.session.conftest import WAIT, residual, tiny_data, until
@@ -41,9 +41,9 @@ def running_at(step):
     ids=["no time passes: the first step, snapshots and the end", "a second between steps"],
 )
 def test_reports_come_at_intervals_with_snapshots_and_at_the_end(session, monkeypatch, clock, steps):
-    monkeypatch.setattr("explorer.session.searching.events", FakeRoad().let_all())
+    monkeypatch.setattr("explorer.session.runs.events", FakeRoad().let_all())
     told = []
-    desk = SearchDesk(
+    desk = RunDesk(
         session.network, session.graph, lambda *report: told.append(report), threading.RLock(), clock=clock
     )
     desk.start("key", "dmcp", {})
@@ -55,14 +55,14 @@ def test_reports_come_at_intervals_with_snapshots_and_at_the_end(session, monkey
     assert message.key == "search_ready"
     assert last.run.ended
     assert last.losses == {"full": 1 / 7}
-    assert desk.found.run is last.run
+    assert desk.found("dmcp").run is last.run
 
 
 def test_a_search_leaves_the_explorer_live(session, road):
     session.start_search(target=0.5)
-    assert session.search.state == "running"
-    assert session.search.settings["target"] == 0.5
-    assert session.search.settings["epochs"] == 4, "those that were not given too"
+    assert session.runs.progress.get("dmcp").state == "running"
+    assert session.runs.progress.get("dmcp").settings["target"] == 0.5
+    assert session.runs.progress.get("dmcp").settings["epochs"] == 4, "those that were not given too"
     road.let(1)
     until(session, running_at(1))
     session.propose(keep=0.6)
@@ -70,10 +70,10 @@ def test_a_search_leaves_the_explorer_live(session, road):
     assert session._worker.idle(WAIT)
     assert session.current
     assert session.estimate.done
-    assert session.search.state == "running"
+    assert session.runs.progress.get("dmcp").state == "running"
     road.let()
     assert session.wait(WAIT)
-    assert session.search.state == "ready"
+    assert session.runs.progress.get("dmcp").state == "ready"
     assert session.request.widths == (("2.first", 3),)
 
 
@@ -83,23 +83,23 @@ def test_a_real_search_comes_to_what_the_road_comes_to_however_it_was_stopped(se
     session.start_search(**REAL)
     until(session, lambda search: search.step >= 1)
     session.stop_search()
-    assert session._search_desk.idle(WAIT)
-    assert session.search.state == "stopped", session.search.error
-    assert 1 <= session.search.step < session.search.of
+    assert session._run_desk.idle(WAIT)
+    assert session.runs.progress.get("dmcp").state == "stopped", session.runs.progress.get("dmcp").error
+    assert 1 <= session.runs.progress.get("dmcp").step < session.runs.progress.get("dmcp").of
     again = Session(explorer.load(residual(), data=tiny_data()))
     again.start_search(**REAL)
     assert again.wait(WAIT)
-    run = again.search.run
+    run = again.runs.progress.get("dmcp").run
     assert np.array_equal(run.alphas, straight.run.alphas)
     assert run.widths == straight.run.widths
-    ours, theirs = again.supernet().model.state_dict(), straight.network.state_dict()
+    ours, theirs = again.trained_network().model.state_dict(), straight.network.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     again.close()
 
 
 def test_a_report_cannot_be_changed():
     losses = {"full": 1.0}
-    search = Search("dmcp", {"seed": 0}, "running", 1, 6, "search", losses, None, TrainingCost(), None)
+    search = Progress("dmcp", {"seed": 0}, "running", 1, 6, "search", losses, None, TrainingCost(), None)
     losses["full"] = 2.0
     assert search.losses == {"full": 1.0}
     for mapping in (search.losses, search.settings):
@@ -112,14 +112,14 @@ def test_who_interrupts_a_start_finds_a_search_that_runs(session, road):
         if threading.current_thread() is threading.main_thread():
             raise KeyboardInterrupt
 
-    session.observe(interrupt, "search")
+    session.observe(interrupt, "runs")
     with pytest.raises(KeyboardInterrupt):
         session.start_search()
-    session.unobserve(interrupt, "search")
-    assert session.search.state == "running"
+    session.unobserve(interrupt, "runs")
+    assert session.runs.progress.get("dmcp").state == "running"
     road.let()
     assert session.wait(WAIT)
-    assert session.search.state == "ready"
+    assert session.runs.progress.get("dmcp").state == "ready"
 
 
 # ---- stop, resume, drop -------------------------------------------------------------------------------------
@@ -132,8 +132,12 @@ def test_what_is_stopped_goes_on_and_its_file_goes_at_the_end(session, road, sea
     session.stop_search()
     assert session.status.key == "search_stopping"
     road.let(1)
-    assert session._search_desk.idle(WAIT)
-    assert (session.search.state, session.search.step, session.search.resumable) == ("stopped", 3, True)
+    assert session._run_desk.idle(WAIT)
+    assert (
+        session.runs.progress.get("dmcp").state,
+        session.runs.progress.get("dmcp").step,
+        session.runs.progress.get("dmcp").resumable,
+    ) == ("stopped", 3, True)
     assert session.status.key == "search_stopped"
     assert len(list(search_cache.iterdir())) == 1
     session.resume_search()
@@ -144,7 +148,7 @@ def test_what_is_stopped_goes_on_and_its_file_goes_at_the_end(session, road, sea
     assert session.wait(WAIT)
     assert [step for step, _settings in road.begun] == [0, 3]
     assert road.begun[0][1] == road.begun[1][1]
-    assert session.search.state == "ready"
+    assert session.runs.progress.get("dmcp").state == "ready"
     assert list(search_cache.iterdir()) == []
 
 
@@ -154,14 +158,17 @@ def test_a_search_that_is_stopped_before_its_next_step_tells_what_it_told_before
     until(session, running_at(3))
     session.stop_search()
     road.let(1)
-    assert session._search_desk.idle(WAIT)
-    before = session.search
+    assert session._run_desk.idle(WAIT)
+    before = session.runs.progress.get("dmcp")
     session.resume_search()
-    assert (session.search.state, session.search.resumable) == ("running", False)
+    assert (session.runs.progress.get("dmcp").state, session.runs.progress.get("dmcp").resumable) == (
+        "running",
+        False,
+    )
     session.stop_search()
     road.let(1)
-    assert session._search_desk.idle(WAIT)
-    search = session.search
+    assert session._run_desk.idle(WAIT)
+    search = session.runs.progress.get("dmcp")
     assert (search.state, search.step, search.phase) == ("stopped", 3, "search")
     assert search.losses == before.losses == {"full": 1 / 4}
     assert search.run is before.run
@@ -171,12 +178,15 @@ def test_a_new_session_goes_on_where_a_closed_one_was(session, road, search_cach
     session.start_search(seed=3)
     road.let(3)
     until(session, running_at(3))
-    carried = session.carried
-    assert (carried.search.state, carried.job.snapshot.step) == ("stopped", 2)
+    handover = session.handover
+    assert (handover.runs.progress.get("dmcp").state, handover.jobs.get("dmcp").snapshot.step) == (
+        "stopped",
+        2,
+    )
     session.close()
     road.let(1)
-    session._search_desk._worker._thread.join(WAIT)
-    assert not session._search_desk._worker._thread.is_alive()
+    session._run_desk._worker._thread.join(WAIT)
+    assert not session._run_desk._worker._thread.is_alive()
     assert len(list(search_cache.iterdir())) == 1
     again = Session(explorer.load(residual(), data=tiny_data()))
     again.start_search(seed=4)
@@ -192,15 +202,15 @@ def test_a_session_goes_on_with_what_it_was_given_or_with_the_file_if_that_is_fa
     session.start_search()
     road.let(3)
     until(session, running_at(3))
-    carried = session.carried
+    handover = session.handover
     session.close()
     road.let(1)
-    assert session._search_desk.idle(WAIT)
+    assert session._run_desk.idle(WAIT)
     road.let()
-    SearchFiles().save(replace(carried.job.snapshot, step=5))
+    RunFiles().save(replace(handover.jobs.get("dmcp").snapshot, step=5))
     for begun in (5, 3):
-        again = Session(session.network, carried=carried)
-        assert again.search.state == "stopped"
+        again = Session(session.network, handover=handover)
+        assert again.runs.progress.get("dmcp").state == "stopped"
         again.resume_search()
         assert again.wait(WAIT)
         assert road.begun[-1][0] == begun
@@ -209,7 +219,7 @@ def test_a_session_goes_on_with_what_it_was_given_or_with_the_file_if_that_is_fa
 
 def test_without_a_folder_to_write_to_it_goes_on_and_says_so_once(session, road, tmp_path):
     (tmp_path / "file").write_text("")
-    session._search_desk._files = SearchFiles(tmp_path / "file" / "searches")
+    session._run_desk._files = RunFiles(tmp_path / "file" / "searches")
     said = []
     session.observe(lambda change: said.append(change["new"].key), "status")
     session.start_search()
@@ -218,16 +228,19 @@ def test_without_a_folder_to_write_to_it_goes_on_and_says_so_once(session, road,
     assert said.count("search_not_kept") == 1
     session.stop_search()
     road.let(1)
-    assert session._search_desk.idle(WAIT)
+    assert session._run_desk.idle(WAIT)
     folder = str(tmp_path / "file" / "searches")
     assert session.status == Message.of("search_stopped_not_kept", step=5, of=6, folder=folder)
-    assert (session.search.state, session.search.not_kept) == ("stopped", folder)
+    assert (session.runs.progress.get("dmcp").state, session.runs.progress.get("dmcp").not_kept) == (
+        "stopped",
+        folder,
+    )
     session.resume_search()  # what is in memory is enough
-    assert session.search.not_kept == folder
+    assert session.runs.progress.get("dmcp").not_kept == folder
     road.let()
     assert session.wait(WAIT)
     assert [step for step, _settings in road.begun] == [0, 5]
-    assert session.search.state == "ready"
+    assert session.runs.progress.get("dmcp").state == "ready"
 
 
 def test_what_is_dropped_is_forgotten_and_says_nothing_more(session, road, search_cache):
@@ -236,15 +249,15 @@ def test_what_is_dropped_is_forgotten_and_says_nothing_more(session, road, searc
     until(session, running_at(2))
     assert list(search_cache.iterdir())
     session.drop_search()
-    assert session.search is None
+    assert session.runs.progress.get("dmcp") is None
     assert list(search_cache.iterdir()) == []
     session.start_search()
     road.let()
     assert session.wait(WAIT)
     assert [step for step, _settings in road.begun] == [0, 0]
-    assert session.supernet() is not None
+    assert session.trained_network() is not None
     session.drop_search()
-    assert session.supernet() is None
+    assert session.trained_network() is None
     with pytest.raises(BadInput, match="no search to go on with"):
         session.resume_search()
 
@@ -257,7 +270,7 @@ import explorer
 
 session = Session(explorer.load(residual(), data=tiny_data()))
 begun = threading.Event()
-session.observe(lambda change: begun.set() if change["new"].step else None, "search")
+session.observe(lambda change: begun.set() if change["new"].progress["dmcp"].step else None, "runs")
 session.start_search(batch=32, warm_up=0, epochs=10_000)
 begun.wait()
 """
@@ -286,8 +299,8 @@ def test_a_search_that_breaks_down_keeps_the_last_sound_snapshot(session, road):
     road.breaks = 4
     session.start_search()
     road.let()
-    session._search_desk.idle(WAIT)
-    search = session.search
+    session._run_desk.idle(WAIT)
+    search = session.runs.progress.get("dmcp")
     assert (search.state, search.step, search.resumable) == ("failed", 3, True)
     assert "nan" in search.error
     assert session.error == search.error
@@ -302,16 +315,19 @@ def test_a_search_that_breaks_down_at_once_cannot_be_resumed(session, road):
     road.breaks = 1
     session.start_search()
     road.let()
-    session._search_desk.idle(WAIT)
-    assert (session.search.state, session.search.resumable) == ("failed", False)
+    session._run_desk.idle(WAIT)
+    assert (session.runs.progress.get("dmcp").state, session.runs.progress.get("dmcp").resumable) == (
+        "failed",
+        False,
+    )
     with pytest.raises(BadInput, match="no search to go on with"):
         session.resume_search()
 
 
 def test_a_target_out_of_reach_is_told(session):
     session.start_search(**{**REAL, "target": 0.01})
-    session._search_desk.idle(WAIT)
-    assert session.search.state == "failed"
+    session._run_desk.idle(WAIT)
+    assert session.runs.progress.get("dmcp").state == "failed"
     assert "out of reach" in session.error
 
 
@@ -324,12 +340,12 @@ def test_an_interrupt_stops_the_search_with_a_snapshot(session, road, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(session._search_desk, "idle", interrupted)
+        patch.setattr(session._run_desk, "idle", interrupted)
         with pytest.raises(Interrupted):
             session.wait(WAIT)
     road.let(1)
-    assert session._search_desk.idle(WAIT)
-    assert (session.search.state, session.search.step) == ("stopped", 3)
+    assert session._run_desk.idle(WAIT)
+    assert (session.runs.progress.get("dmcp").state, session.runs.progress.get("dmcp").step) == ("stopped", 3)
 
 
 def test_what_cannot_be_searched_is_refused_at_once(session, road):
@@ -339,7 +355,7 @@ def test_what_cannot_be_searched_is_refused_at_once(session, road):
         session.start_search(target=40)
     with pytest.raises(UnknownName, match="method"):
         session.start_search("sorcery")
-    assert session.search is None
+    assert session.runs.progress.get("dmcp") is None
     alone = Session(explorer.load(residual(), example=torch.zeros(1, 1, 8, 8)))
     with pytest.raises(BadInput, match="training images"):
         alone.start_search()

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import explorer
-from explorer.chains import Recorded
 from explorer.errors import BadInput
-from explorer.methods import recorded_files, recording
+from explorer.methods import recording
+from explorer.runs import Recorded
 from explorer.session import Session
 from tests.chain_runs import example_run
 from tests.session.conftest import WAIT, residual, tiny_data
@@ -96,11 +96,11 @@ def test_nothing_is_set_while_the_channels_are_scored(session, slow_ranking):
 
 
 def test_the_supernet_is_a_network_ready_to_be_explored(session, road):
-    assert session.supernet() is None
+    assert session.trained_network() is None
     session.start_search()
     road.let()
     assert session.wait(WAIT)
-    made = session.supernet()
+    made = session.trained_network()
     assert made.name == "Sequential supernet"
     assert made.data is session.network.data
     assert made.normalize is session.network.normalize
@@ -109,8 +109,8 @@ def test_the_supernet_is_a_network_ready_to_be_explored(session, road):
 
 def test_the_recorded_run_and_its_supernet_are_there_for_its_weights_only(session, tmp_path, monkeypatch):
     session.read_recorded()
-    assert session.recorded is None
-    assert session.supernet() is None
+    assert session.runs.recorded.get("dmcp") is None
+    assert session.trained_network() is None
     supernet = residual()
     with torch.no_grad():
         for parameter in supernet.parameters():
@@ -118,15 +118,15 @@ def test_the_recorded_run_and_its_supernet_are_there_for_its_weights_only(sessio
     run = replace(example_run(session.graph), network=session.network.name)
     key = session.network.weights_key
     recording.write_recorded(tmp_path / "recorded", Recorded(run, command="made it"), key, supernet)
-    monkeypatch.setattr(recorded_files, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(recording, "files", lambda _package: tmp_path)
     session.read_recorded()
-    assert session.recorded.command == "made it"
-    assert session.supernet().model[0].weight.unique().tolist() == [0.25]
-    first = session.recorded
+    assert session.runs.recorded.get("dmcp").command == "made it"
+    assert session.trained_network().model[0].weight.unique().tolist() == [0.25]
+    first = session.runs.recorded.get("dmcp")
     session.read_recorded()
-    assert session.recorded is first
+    assert session.runs.recorded.get("dmcp") is first
     other = Session(explorer.load(supernet, data=tiny_data()))
     other.read_recorded()
-    assert other.recorded is None
-    assert other.supernet() is None
+    assert not other.runs.recorded
+    assert other.trained_network() is None
     other.close()

@@ -11,8 +11,10 @@ pytestmark = [pytest.mark.ui, pytest.mark.slow]
 SETTLED = "Out[1].session.wait(timeout=300)"
 FRAMES = 21
 RUN = f"__import__('tests.chain_runs', fromlist=['_']).example_run(Out[1].session.graph, {FRAMES})"
-RECORDED = f"Out[1].session.set_trait('recorded', __import__('explorer').chains.Recorded({RUN}))"
-PANE = "[pane for pane in Out[1]._board.views.holder.children if 'pe-chain' in pane._dom_classes][0]"
+RUNS = f"{{'dmcp': __import__('explorer.runs', fromlist=['_']).Recorded({RUN})}}"
+RECORDED = f"Out[1].session.set_trait('runs', type(Out[1].session.runs)(recorded={RUNS}))"
+TAB = "[pane for pane in Out[1]._board.views.holder.children if 'pe-methods-tab' in pane._dom_classes][0]"
+PANE = f"{TAB}.panes['dmcp']"
 REPLAY = f"({PANE})._replay"
 CHAIN = f"{REPLAY}.chains[{REPLAY}.place(Out[1].session.selection)]"
 HANDLE = ".pe-chain-slider .noUi-handle[aria-label='Step of the search']"
@@ -26,7 +28,7 @@ def running(open_notebook):
     notebook.wait_drawn("bars")
     assert notebook.kernel(SETTLED)
     notebook.kernel(f"[__import__('explorer.chains'), {RECORDED}][2:]")
-    notebook.page.get_by_role("tab", name="Chain").click()
+    notebook.page.get_by_role("tab", name="Methods").click()
     notebook.wait_drawn("chain-curve")
     return notebook
 

@@ -35,7 +35,7 @@ def test_a_search_that_is_stopped_goes_on_in_another_kernel(open_notebook, lab, 
     notebook.page.locator(f"{STRIP} button", has_text="Stop").locator("visible=true").focus()
     notebook.page.keyboard.press("Enter")
     wait_words(notebook, STRIP, "search stopped")
-    step = notebook.kernel("Out[1].session.search.step")
+    step = notebook.kernel("Out[1].session.runs.progress.get('dmcp').step")
     assert step > 0
     assert notebook.kernel("Out[1].session.error") == ""
     shutil.copyfile(lab.folder / NOTEBOOK, lab.folder / "again.ipynb")
@@ -43,4 +43,4 @@ def test_a_search_that_is_stopped_goes_on_in_another_kernel(open_notebook, lab, 
     begun(again, tmp_path)
     wait_words(again, ".pe-status", f"goes on from step {step} of")
     wait_words(again, STRIP, "warm-up · loss")
-    assert again.kernel("Out[1].session.search.step") > step
+    assert again.kernel("Out[1].session.runs.progress.get('dmcp').step") > step

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from explorer.cache import cache_folder
 from explorer.errors import BadInput, ExplorerError
-from explorer.methods.road import Snapshot
+from explorer.methods.snapshots import Snapshot
 
 KEPT = 8  # searches; the one that was not written to for longest goes first
 ABANDONED = 24 * 3600  # seconds after which nobody is writing a file any more
 
 
-class SearchFiles:
+class RunFiles:
     """The latest snapshot of every search, one file for each `Snapshot.key`; at most KEPT of them.
 
     The folder, the user's own unless one is given, is looked for when it is first needed, and made when it is first

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ipywidgets import Dropdown, FloatText
@@ -11,13 +10,10 @@ if TYPE_CHECKING:
     from explorer.methods.settings import Setting
     from explorer.strings import Strings
 
-Key = Callable[[str], str]
-"""A setting's name -> the key of its label, to which "_help" and the names of its choices are added."""
 
-
-def setting_field(setting: Setting, strings: Strings, key: Key) -> Any:
-    """The widget for a setting; shares are read in percent."""
-    label = key(setting.name)
+def setting_field(setting: Setting, strings: Strings, method: str) -> Any:
+    """The widget for a setting of a method; shares are read in percent."""
+    label = f"{method}_set_{setting.name}"
     words = {"description": strings(label), "tooltip": strings(f"{label}_help")}
     if setting.kind == "choice":
         options = [(strings(f"{label}_{name}"), name) for name in setting.choices]
@@ -33,13 +29,13 @@ def setting_value(setting: Setting, value: Any) -> Any:
     return int(value) if setting.kind == "whole" and value.is_integer() else value
 
 
-def range_words(setting: Setting, strings: Strings, key: Key) -> str:
+def range_words(setting: Setting, strings: Strings, method: str) -> str:
     """What a setting can be, in the words and the unit of its field."""
     from explorer.methods.settings import MOST  # loads torch, which a session has loaded
 
     times = 100 if setting.kind == "share" else 1
     what = "whole" if setting.kind == "whole" else "number"
-    words = {"name": strings(key(setting.name)), "low": f"{times * setting.low:g}"}
+    words = {"name": strings(f"{method}_set_{setting.name}"), "low": f"{times * setting.low:g}"}
     if setting.high >= MOST:
         return strings(f"search_least_{what}", **words)
     return strings(f"search_range_{what}", high=f"{times * setting.high:g}", **words)

@@ -1,4 +1,4 @@
-"""The training road: events, snapshots, stop and resume, breakdowns, and that nothing of the user's is touched."""
+"""The training loop: events, snapshots, stop and resume, breakdowns, and that nothing of the user's is touched."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,8 +13,11 @@ from torch import nn
 
 import explorer
 from explorer.data import Images, identity
-from explorer.methods import METHODS, events, road, search, search_key
-from explorer.methods.road import FRAMES, BrokeDown, Event, Snapshot, Told, steps
+from explorer.methods import events, loop, search, search_key
+from explorer.methods.loop import FRAMES, Event, Found, steps
+from explorer.methods.report import BrokeDown, Report
+from explorer.methods.snapshots import Snapshot
+from explorer.records import TrainingCost
 from tests.evaluate.toys import Toy, fingerprint, images_of
 from tests.methods.searches import QUICK, graph_of, toy_network
 
@@ -156,26 +159,34 @@ def test_a_loss_that_is_not_finite_keeps_the_last_sound_snapshot() -> None:
 
 
 class Scripted:
-    """A run without a network: six steps, two an epoch, that take half the seconds that are planned for them.
+    """A training, and its algorithm, without a network: six steps, two an epoch, that take half their planned seconds.
 
     `breaks`: the step that breaks down; `unsound`: after so many steps there is nothing sound to snapshot.
     """
 
     per_epoch, epoch_macs = 2, 100
+    method = SimpleNamespace(name="scripted")
 
     def __init__(self, breaks: int | None = None, unsound: int | None = None, of: int = 6) -> None:
         self.of, self.breaks, self.unsound = of, breaks, unsound
         self.seconds, self.done, self.looks = 0.0, 0, 0
+        self.algorithm = self
 
     def planned(self, done: int) -> float:
         return done + 2 * max(0, done - 4)
 
-    def step(self, number: int) -> Told:
+    def phase(self, _number: int) -> str:
+        return "search"
+
+    def step(self, number: int) -> Report:
         if number == self.breaks:
             raise BrokeDown("the loss is nan.")
         self.seconds += (self.planned(number + 1) - self.planned(number)) / 2
         self.done = number + 1
-        return Told("search", {"full": 1.0}, 10)
+        report = Report()
+        report.loss("full", 1.0)
+        report.ran(1, 10)
+        return report
 
     def content(self) -> dict[str, Any]:
         if self.done == self.unsound:
@@ -185,23 +196,25 @@ class Scripted:
     def look(self, *_: object) -> None:
         self.looks += 1
 
-    def finish(self, _training: object) -> tuple[None, None, None]:
-        return None, None, None
+    def finish(self, training: TrainingCost) -> Found:
+        return Found("scripted", None, None, None, training)  # type: ignore[arg-type]
 
     def told(
         self, done: int = 0, seconds: float = 0.0, stop: int = -1, last: Snapshot | None = None
     ) -> Iterator[Event]:
-        """The road's events from step `done`, which took `seconds`; stopped at step `stop`."""
+        """The loop's events from step `done`, which took `seconds`; stopped at step `stop`."""
         run: Any = self
         self.done = done
-        return steps("scripted", run, "key", done, seconds, 0, lambda: self.done == stop, last)
+        if done and last is None:
+            last = Snapshot("scripted", "key", done, self.of, seconds, 0, {})
+        return steps(run, "key", last, lambda: self.done == stop)
 
 
 @pytest.mark.parametrize("done", [0, 4])
 def test_what_is_left_is_told_from_what_it_took_so_far(monkeypatch: pytest.MonkeyPatch, done: int) -> None:
     """In proportion to what the steps are planned to take, whether or not the first ones were done before a stop."""
     run = Scripted()
-    monkeypatch.setattr(road, "time", SimpleNamespace(perf_counter=lambda: run.seconds))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: run.seconds))
     told = []
     for event in run.told(done, seconds=done / 2):
         told.append((event.step, event.training.seconds, event.seconds_left))
@@ -295,7 +308,7 @@ def unlabelled() -> explorer.Network:
     return explorer.load(Toy(), data=images_of(32).pixels)
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.kind == "widths"])
+@pytest.mark.parametrize("name", ["dmcp"])
 @pytest.mark.parametrize(
     ("network", "settings", "message"),
     [
