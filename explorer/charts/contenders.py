@@ -46,7 +46,8 @@ def contenders(found: "tuple[Contended, ...]", images: int, say: Strings) -> Cha
                         ("high", paired.high),
                     )
                 }
-                words = say("contender_difference", **points)
+                told = "contender_difference" if paired.verdict != "open" else "contender_open"
+                words = say(told, **points)
                 marks.append(Text(low + 0.02 * (high - low), y - 0.36, words, "soft"))
                 says = f"{says} {words}"
         sentences.append(says)

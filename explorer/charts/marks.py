@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 Numbers = Sequence[float]
-ROLES = ("kept", "cut", "chosen", "lost", "first", "soft", "ink")
-"""Of colours, as in figures.palette."""
+ROLES = ("cut", "soft", "kept", "first", "lost", "chosen", "ink")
+"""Of colours, as in figures.palette; of marks of one kind, those of later roles are drawn above."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ Mark = Line | Bars | Points | Text
 
 @dataclass(frozen=True)
 class Chart:
-    """Marks on two axes, later ones above; `sentences` say what is to be seen."""
+    """Marks on two axes; `sentences` say what is to be seen."""
 
     x: Axis
     y: Axis

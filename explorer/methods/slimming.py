@@ -334,7 +334,7 @@ def scales_chart(seen: Seen) -> Chart:
     counts, edges = np.histogram(known, BINS, (0.0, most))
     tops = [int(np.histogram(row[~np.isnan(row)], BINS, (0.0, most))[0].max()) for row in every]
     top = 1.15 * max(tops)
-    above = edges[:-1] > limit
+    above = edges[:-1] > (-1.0 if np.isnan(limit) else limit)
     marks: list[Mark] = []
     for role, mine in (("kept", above), ("cut", ~above)):
         says = [

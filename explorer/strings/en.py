@@ -198,6 +198,7 @@ TABLE = {
     "contender_uniform": "L1, uniform",
     "contender_says": "{name}: {mean} % right on average over {seeds} seeds, at {share} % of the MACs",
     "contender_difference": "this method {difference} points ({low} to {high})",
+    "contender_open": "this method {difference} points ({low} to {high}): not told apart",
     "contenders_axis": "right answers, %",
     "method_slider": "Step of the training",
     "method_slider_help": "Look at an earlier step of the training",

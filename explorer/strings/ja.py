@@ -197,6 +197,7 @@ TABLE: dict[str, str] = {
     "contender_uniform": "L1 一様",
     "contender_says": "{name}: シード {seeds} 個の平均で正答 {mean} %、MACs の {share} %",
     "contender_difference": "この手法との差 {difference} ポイント ({low} ～ {high})",
+    "contender_open": "この手法との差 {difference} ポイント ({low} ～ {high})、区別できません",
     "contenders_axis": "正答率 %",
     "method_slider": "学習のステップ",
     "method_slider_help": "学習の途中のステップを見る",

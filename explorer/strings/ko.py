@@ -198,6 +198,7 @@ TABLE = {
     "contender_uniform": "L1 균일",
     "contender_says": "{name}: 시드 {seeds}개 평균 정답 {mean} %, MACs의 {share} %",
     "contender_difference": "이 방법과의 차이 {difference}점 ({low} ~ {high})",
+    "contender_open": "이 방법과의 차이 {difference}점 ({low} ~ {high}), 구별되지 않음",
     "contenders_axis": "정답률 %",
     "method_slider": "학습 단계",
     "method_slider_help": "학습의 이전 단계 보기",

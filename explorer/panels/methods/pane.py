@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from explorer.strings import Strings
 
 WHOSE = ("session", "recorded")
-HEIGHT = 210.0
+HEIGHT = 196.0
 _NAMED = f"""{IN_DASHBOARD}
 export default ({{figure, label}}) => {{
   inDashboard(figure, (root) => {{
@@ -86,12 +86,12 @@ class MethodPane(VBox):
         self.slider = IntSlider(min=0, max=1, readout=False, tooltip=say("method_slider_help"))
         self.slider.add_class("pe-chain-slider")
         self.step = HTML().add_class("pe-chain-step")
-        self.use = Button(description=say("chain_use"), tooltip=say("chain_use_help"))
+        self.uses = Button(description=say("chain_use"), tooltip=say("chain_use_help"))
         self.opens = Button(description=say("method_open"), tooltip=say("method_open_help"))
         self.shows = Button(description=say("dynamic_show"), tooltip=say("dynamic_show_help"))
         self.summary = HTML().add_class("pe-hidden")
         self.replay = HBox([self.play, self.slider, self.step]).add_class("pe-chain-row")
-        foot = HBox([self.use, self.opens, self.shows]).add_class("pe-chain-row").add_class("pe-chain-foot")
+        foot = HBox([self.uses, self.opens, self.shows]).add_class("pe-chain-row").add_class("pe-chain-foot")
         binding.act(session.read_recorded, method)
         super().__init__(
             [
@@ -106,7 +106,7 @@ class MethodPane(VBox):
         binding.gesture(self.slider, "value", self._to)
         for button, act in (
             (self.play, self._play_or_pause),
-            (self.use, self._use),
+            (self.uses, self._use),
             (self.opens, open_trained),
             (self.shows, lambda: session.show_instances("own")),
         ):
@@ -162,7 +162,7 @@ class MethodPane(VBox):
         self._render_replay(run, frame, view is not None and view.replayed and chart is not None)
         found = run is not None and run.ended
         widths = self._method.yields == "widths"
-        shown(self.use, found and widths and bool(run and run.widths))
+        shown(self.uses, found and widths and bool(run and run.widths))
         shown(self.opens, found and widths)
         shown(self.shows, found and not widths and own)
         if not self.player.playing:  # screen readers are not read every step
