@@ -46,9 +46,9 @@ class SlimmingSettings:
     """
 
     keep: float = share(0.5, low=0.01, shown=True)
-    sparsity: float = number(3e-3, low=0, shown=True)
+    sparsity: float = number(8e-3, low=0, shown=True)
     epochs: int = whole(6, low=1, shown=True)
-    fine_tune: int = whole(4, low=0, shown=True)
+    fine_tune: int = whole(3, low=0, shown=True)
     passes: int = whole(1, low=1, high=20, shown=True)
     cap: float = share(1.0, low=0.01, shown=True)
     start: str = choice("loaded", "scratch")
