@@ -17,10 +17,10 @@ from ipywidgets import HTML, HBox, VBox, Widget
 
 from explorer.errors import BadInput, ExplorerError
 from explorer.interrupts import held_interrupts
-from explorer.panels.closing import close_parts
-from explorer.panels.frame import Frame
-from explorer.panels.picker_changes import Changes, Check, Stage
-from explorer.panels.picker_choice import Choice
+from explorer.panels.kit.closing import close_parts
+from explorer.panels.kit.frame import Frame
+from explorer.panels.picker.changes import Changes, Check, Stage
+from explorer.panels.picker.choice import Choice
 from explorer.strings import Message, Strings
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from explorer.data.picking import Pick
     from explorer.data.tasks import Task
     from explorer.graph.inputs import Example
-    from explorer.panels.bars import Bars
-    from explorer.panels.header import Actions, Heading
-    from explorer.panels.views import Views
+    from explorer.panels.header.header import Actions, Heading
+    from explorer.panels.kit.views import Views
+    from explorer.panels.overview.bars import Bars
     from explorer.session import Session
     from explorer.session.history import History
     from explorer.session.runs import Handover
@@ -113,8 +113,8 @@ class Explorer(VBox):
                     import_module(package)
             self._changes = Changes(self._show)
             self._board = board = self._make(choice, None, frame.stage)
-            from explorer.panels.picker import Picker
-            from explorer.panels.style import scale_class, stylesheet
+            from explorer.panels.kit.style import scale_class, stylesheet
+            from explorer.panels.picker.picker import Picker
 
             try:
                 self._picker = Picker(self._strings, self._changes)
@@ -234,20 +234,20 @@ class Explorer(VBox):
         """The panels over a session."""
         from explorer.allocate import ALLOCATIONS
         from explorer.criteria import CRITERIA
-        from explorer.panels.bars import Bars
-        from explorer.panels.controls import controls_script
-        from explorer.panels.coverage import CoveragePane
-        from explorer.panels.header import Actions, Heading
-        from explorer.panels.images_tab import ImagesTab
-        from explorer.panels.keep import Keep
-        from explorer.panels.layer import LayerPane
+        from explorer.panels.header.controls import controls_script
+        from explorer.panels.header.header import Actions, Heading
+        from explorer.panels.header.keep import Keep
+        from explorer.panels.header.more import More
+        from explorer.panels.header.scorecard import Scorecard
+        from explorer.panels.header.status import Status
+        from explorer.panels.images.images_tab import ImagesTab
+        from explorer.panels.kit.views import Pane, Views
+        from explorer.panels.layer.pane import LayerPane
         from explorer.panels.methods.tab import MethodsTab
-        from explorer.panels.more import More
-        from explorer.panels.scorecard import Scorecard
-        from explorer.panels.status import Status
-        from explorer.panels.tradeoff import TradeoffPane
-        from explorer.panels.training import TrainingStrip
-        from explorer.panels.views import Pane, Views
+        from explorer.panels.overview.bars import Bars
+        from explorer.panels.overview.coverage import CoveragePane
+        from explorer.panels.overview.tradeoff import TradeoffPane
+        from explorer.panels.overview.training import TrainingStrip
 
         strings, scale = session.words(self._strings), self._scale
         has_data = session.network.data is not None
@@ -402,7 +402,7 @@ class Explorer(VBox):
         return f"<Explorer of {session.network.name} {images}, {100 * share:.0f} % of its MACs kept>"
 
     def _repr_mimebundle_(self, **keywords: Any) -> dict[str, str] | None:
-        from explorer.panels.bokeh_document import publish_bokehjs
+        from explorer.panels.kit.bokeh_document import publish_bokehjs
 
         publish_bokehjs()
         board = self._board

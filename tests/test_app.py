@@ -165,7 +165,7 @@ def test_what_can_be_written_is_written(dashboard, tmp_path):
 
 def test_display_sends_bokehjs_inline_before_the_widget(dashboard, monkeypatch):
     published = []
-    monkeypatch.setattr("explorer.panels.bokeh_document.publish_display_data", published.append)
+    monkeypatch.setattr("explorer.panels.kit.bokeh_document.publish_display_data", published.append)
     bundle = dashboard._repr_mimebundle_()
     script = published[0]["application/javascript"]
     assert len(script) > 1_000_000
@@ -191,7 +191,7 @@ class Seen:
     def update(self, data):
         self.loaded.append(("torch" in sys.modules, "loading network and images" in data.data))
 
-from explorer.panels import frame
+from explorer.panels.kit import frame
 frame.get_ipython, frame.display = Shell, Seen()
 try:
     Explorer("no such network")

@@ -125,7 +125,7 @@ def test_what_cannot_be_loaded_changes_nothing(dashboard):
 
 
 def test_a_fault_while_drawing_leaves_the_old_network(dashboard, monkeypatch):
-    monkeypatch.setattr("explorer.panels.scorecard.Scorecard.__init__", lambda *_arguments: 1 / 0)
+    monkeypatch.setattr("explorer.panels.header.scorecard.Scorecard.__init__", lambda *_arguments: 1 / 0)
     before = dashboard.session
     with pytest.raises(ZeroDivisionError):
         dashboard.load(wide(), example=EXAMPLE)

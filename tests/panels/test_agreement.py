@@ -6,8 +6,8 @@ from html import unescape
 import pytest
 
 from explorer.app import Explorer
-from explorer.panels.final_check import answer_html
-from explorer.panels.scorecard import Scorecard, accuracy_html, nats_of
+from explorer.panels.header.final_check import answer_html
+from explorer.panels.header.scorecard import Scorecard, accuracy_html, nats_of
 from explorer.records import FinalCheck
 from explorer.strings import LANGUAGES, Strings
 from explorer.values import Cost, Estimate, Recovery

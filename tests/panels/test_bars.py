@@ -5,8 +5,8 @@ import pytest
 from bokeh.events import Tap
 
 from explorer.errors import BadInput, NotReachable
-from explorer.panels.bars import FOLDED, Bars
-from explorer.panels.page import keys_script, press_source
+from explorer.panels.kit.page import keys_script, press_source
+from explorer.panels.overview.bars import FOLDED, Bars
 from explorer.strings import Strings
 from tests.panels.fake_session import CHAIN, FakeSession, propose_from_two_threads
 

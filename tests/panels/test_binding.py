@@ -5,7 +5,7 @@ import threading
 import pytest
 from traitlets import HasTraits, Int
 
-from explorer.panels.binding import Binding
+from explorer.panels.kit.binding import Binding
 
 WAIT = 20  # seconds: only a deadlock reaches it
 

@@ -7,7 +7,7 @@ import pytest
 from bokeh.models import ColumnDataSource, CustomJS
 from bokeh.plotting import figure
 
-from explorer.panels.bokeh_document import BokehDocument
+from explorer.panels.kit.bokeh_document import BokehDocument
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from explorer.costs import totals
 from explorer.errors import BadInput
 from explorer.methods import METHODS
 from explorer.methods.base import Subject
-from explorer.panels.chain import ChainPane
-from explorer.panels.chain_replay import Player, Replay, untrained
-from explorer.panels.chain_views import drawn_shares
+from explorer.panels.chain.pane import ChainPane
+from explorer.panels.chain.replay import Player, Replay, untrained
+from explorer.panels.chain.views import drawn_shares
 from explorer.records import Progress, TrainingCost
 from explorer.runs import Recorded
 from explorer.session import Session

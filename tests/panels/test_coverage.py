@@ -3,7 +3,7 @@ from bokeh.events import Tap
 from torch import nn
 
 import explorer
-from explorer.panels.coverage import CAUSES, CoveragePane
+from explorer.panels.overview.coverage import CAUSES, CoveragePane
 from explorer.strings import LANGUAGES, Strings
 from tests.networks import IMAGE, Written, conv, pooled
 from tests.panels.fake_session import FakeSession

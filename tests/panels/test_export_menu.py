@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from explorer.panels.export_menu import ExportMenu
+from explorer.panels.header.export_menu import ExportMenu
 from explorer.strings import Strings
 from explorer.zoo.constructor import Constructor
 from tests.panels.fake_session import FakeSession

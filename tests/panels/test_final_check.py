@@ -1,4 +1,4 @@
-from explorer.panels.final_check import FinalLook
+from explorer.panels.header.final_check import FinalLook
 from explorer.records import FinalCheck
 from explorer.strings import Strings
 from explorer.values import Cost, Estimate, Recovery

@@ -1,7 +1,7 @@
 import pytest
 
-from explorer.panels import frame
-from explorer.panels.frame import Frame
+from explorer.panels.kit import frame
+from explorer.panels.kit.frame import Frame
 from explorer.strings import Strings
 
 STRINGS = Strings("en")

@@ -1,7 +1,7 @@
 import pytest
 
-from explorer.panels.header import Actions, Heading
-from explorer.panels.picker_changes import Changes
+from explorer.panels.header.header import Actions, Heading
+from explorer.panels.picker.changes import Changes
 from explorer.strings import Strings
 from tests.panels.fake_session import FakeSession
 

@@ -13,7 +13,7 @@ from torch import nn
 import explorer
 from explorer.data import Data, Images, identity
 from explorer.figures import class_changes, gallery
-from explorer.panels.images import NONE, ImagesPane
+from explorer.panels.images.pane import NONE, ImagesPane
 from explorer.records import Outcomes
 from explorer.strings import Strings
 from explorer.values import Estimate, Plan, Recovery, full_plan

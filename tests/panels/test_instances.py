@@ -11,12 +11,12 @@ import torch
 
 from explorer.errors import BadInput
 from explorer.figures import instance_gallery
-from explorer.panels.images_tab import ImagesTab
-from explorer.panels.instances import InstancesPane
-from explorer.panels.instances_foot import LISTED, NONE, listed_rows
-from explorer.panels.instances_views import VIEWS
-from explorer.panels.instances_words import mean_words, picked_words, timing_words
-from explorer.panels.instances_work import Alike, InstanceWork, Peaked, Peaks, Pictures
+from explorer.panels.images.images_tab import ImagesTab
+from explorer.panels.instances.foot import LISTED, NONE, listed_rows
+from explorer.panels.instances.pane import InstancesPane
+from explorer.panels.instances.views import VIEWS
+from explorer.panels.instances.words import mean_words, picked_words, timing_words
+from explorer.panels.instances.work import Alike, InstanceWork, Peaked, Peaks, Pictures
 from explorer.records import Progress, TrainingCost
 from explorer.strings import Strings
 from explorer.values import Estimate, Latency
@@ -312,7 +312,7 @@ def test_a_measured_run_has_an_honest_verdict():
 
 
 def test_run_it_tells_what_it_measures_until_another_image_is_picked(session, pane, monkeypatch):
-    from explorer.panels import instances_work
+    from explorer.panels.instances import work as instances_work
 
     timing = SimpleNamespace(verdict="same", share=0.5)
     for name in ("dense", "masked", "gathered", "again"):

@@ -1,7 +1,7 @@
 import pytest
 
-from explorer.panels.keep import Keep
-from explorer.panels.training import TrainingStrip
+from explorer.panels.header.keep import Keep
+from explorer.panels.overview.training import TrainingStrip
 from explorer.records import Given
 from explorer.strings import Strings
 from explorer.values import Estimate, Recovery

@@ -6,9 +6,9 @@ from torch import nn
 import explorer
 from explorer.figures.reader_errors import percent
 from explorer.observe import maps
-from explorer.panels import layer_strips
-from explorer.panels.layer import LayerPane
-from explorer.panels.layer_work import Portrait
+from explorer.panels.layer import strips as layer_strips
+from explorer.panels.layer.pane import LayerPane
+from explorer.panels.layer.work import Portrait
 from explorer.session import Session
 from explorer.strings import Strings
 from explorer.values import Plan, Recovery

@@ -1,6 +1,6 @@
 import pytest
 
-from explorer.panels.more import More
+from explorer.panels.header.more import More
 from explorer.strings import Strings
 from tests.panels.fake_session import CHAIN, FakeSession
 

@@ -1,7 +1,7 @@
-from explorer.panels.keep import Keep
-from explorer.panels.scorecard import Scorecard
-from explorer.panels.status import Status
-from explorer.panels.training import TrainingStrip
+from explorer.panels.header.keep import Keep
+from explorer.panels.header.scorecard import Scorecard
+from explorer.panels.header.status import Status
+from explorer.panels.overview.training import TrainingStrip
 from explorer.strings import Strings
 from explorer.values import Estimate
 from tests.panels.fake_session import FakeSession, propose_from_two_threads

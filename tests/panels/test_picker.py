@@ -10,10 +10,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from explorer.errors import BadInput
-from explorer.panels.picker import Picker
-from explorer.panels.picker_changes import Changes
-from explorer.panels.picker_choice import Choice, Upload
-from explorer.panels.picker_found import image_sources, networks
+from explorer.panels.picker.changes import Changes
+from explorer.panels.picker.choice import Choice, Upload
+from explorer.panels.picker.found import image_sources, networks
+from explorer.panels.picker.picker import Picker
 from explorer.strings import Strings
 
 PIXELS, LABELS = torch.zeros(4, 3, 8, 8), torch.arange(4)

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from explorer.panels.picker_changes import Changes
-from explorer.panels.picker_choice import Choice
+from explorer.panels.picker.changes import Changes
+from explorer.panels.picker.choice import Choice
 from explorer.session.history import History
 from explorer.values import Request
 

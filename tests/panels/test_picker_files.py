@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from explorer.panels.picker_files import LIMIT, PIECE, FileField
+from explorer.panels.picker.files import LIMIT, PIECE, FileField
 from explorer.strings import Strings
 
 CONTENT = bytes(range(256)) * 20

@@ -1,6 +1,6 @@
 import pytest
 
-from explorer.panels.scorecard import Scorecard, accuracy_html, latency_html
+from explorer.panels.header.scorecard import Scorecard, accuracy_html, latency_html
 from explorer.strings import Message, Strings
 from explorer.values import Estimate, Latency
 from tests.panels.fake_session import FakeSession

@@ -1,5 +1,5 @@
-from explorer.panels.status import Status
-from explorer.panels.training import TrainingStrip
+from explorer.panels.header.status import Status
+from explorer.panels.overview.training import TrainingStrip
 from explorer.strings import Message, Strings
 from tests.panels.fake_session import FakeSession
 

@@ -5,7 +5,7 @@ import pytest
 from bokeh.events import Tap
 
 from explorer.errors import BadInput
-from explorer.panels.tradeoff import TradeoffPane
+from explorer.panels.overview.tradeoff import TradeoffPane
 from explorer.records import Outcomes, SweepPoint, Visit
 from explorer.strings import Strings
 from explorer.values import Cost, Estimate, Latency, Plan, Recovery, Request

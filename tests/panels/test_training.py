@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import explorer
-from explorer.panels.training import TrainingStrip
+from explorer.panels.overview.training import TrainingStrip
 from explorer.records import Progress, Training, TrainingCost
 from explorer.strings import Strings
 from explorer.values import Request

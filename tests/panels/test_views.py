@@ -1,7 +1,7 @@
 from ipywidgets import HTML
 
-from explorer.panels.binding import Binding
-from explorer.panels.views import Views
+from explorer.panels.kit.binding import Binding
+from explorer.panels.kit.views import Views
 from explorer.strings import Strings
 from tests.panels.fake_session import FakeSession
 

@@ -1,8 +1,8 @@
 import pytest
 
 from explorer.figures.palette import DARK, LIGHT
-from explorer.panels.style import scale_class, stylesheet
-from explorer.panels.words import amount_of, duration, part_of, percent, tag, time_of
+from explorer.panels.kit.style import scale_class, stylesheet
+from explorer.panels.kit.words import amount_of, duration, part_of, percent, tag, time_of
 from explorer.records import recovered
 from explorer.strings import Strings
 from explorer.values import Recovery

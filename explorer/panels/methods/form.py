@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ipywidgets import HTML, Button, HBox, ToggleButtons
 
 from explorer.errors import ExplorerError
+from explorer.panels.kit.popover import Popover
+from explorer.panels.kit.words import shown, tag
 from explorer.panels.methods.setting_fields import range_words, setting_field, setting_value
-from explorer.panels.popover import Popover
-from explorer.panels.words import shown, tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

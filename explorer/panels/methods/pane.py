@@ -11,13 +11,13 @@ from ipywidgets import HTML, Button, HBox, IntSlider, ToggleButtons, VBox, Widge
 from explorer import literature
 from explorer.figures.chart_drawing import Drawing
 from explorer.figures.palette import theme_script
-from explorer.panels.binding import Binding
-from explorer.panels.bokeh_document import BokehDocument
-from explorer.panels.chain_replay import Player
+from explorer.panels.chain.replay import Player
+from explorer.panels.kit.binding import Binding
+from explorer.panels.kit.bokeh_document import BokehDocument
+from explorer.panels.kit.page import IN_DASHBOARD, keys_script
+from explorer.panels.kit.summaries import section
+from explorer.panels.kit.words import percent, shown, tag
 from explorer.panels.methods.form import MethodForm, number
-from explorer.panels.page import IN_DASHBOARD, keys_script
-from explorer.panels.summaries import section
-from explorer.panels.words import percent, shown, tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Dropdown, VBox, Widget
 
-from explorer.panels.binding import Switched
-from explorer.panels.chain import ChainPane
+from explorer.panels.chain.pane import ChainPane
+from explorer.panels.kit.binding import Switched
+from explorer.panels.kit.words import shown
 from explorer.panels.methods.pane import MethodPane
-from explorer.panels.words import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from explorer.panels.bokeh_document import BokehDocument
+    from explorer.panels.kit.bokeh_document import BokehDocument
     from explorer.session import Session
     from explorer.strings import Strings
 
