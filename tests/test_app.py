@@ -115,7 +115,7 @@ def test_a_closed_explorer_leaves_no_thread_no_widget_and_no_network(tmp_path):
     assert {worker.name for worker in workers} == {"explorer-worker"}
     # Evaluation, what refits need, the network at rest, what choices give, training, two kinds of searches, sweeps,
     # instances and their views, layer, images, export.
-    assert len(workers) == 13
+    assert len(workers) == 11
 
     dashboard.close()
     for worker in workers:

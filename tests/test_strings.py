@@ -8,6 +8,8 @@ import pytest
 
 import explorer
 from explorer.errors import UnknownName
+from explorer.methods import METHODS
+from explorer.methods.settings import declared
 from explorer.strings import LANGUAGES, Message, Strings
 
 AGREEMENT = "_agreement"
@@ -49,6 +51,13 @@ def test_every_text_is_used():
     helped = {f"{key}_help" for key in ENGLISH if f'"{key}"' in SOURCES}
     beginnings |= {f"{kind}_" for kind in re.findall(r'\.named\(\s*"(\w+)"', SOURCES)}
     plain = [key for key in ENGLISH if not key.endswith((AGREEMENT, "_scored"))]
+    of_methods = set()
+    for name, method in METHODS.items():
+        of_methods |= {f"{name}_about", *(f"{name}_loss_{loss}" for loss in method.losses)}
+        of_methods |= {key for key in ENGLISH if key.startswith(f"{name}_phase_")}
+        for setting in declared(method.settings):
+            label = f"{name}_set_{setting.name}"
+            of_methods |= {label, f"{label}_help", *(f"{label}_{choice}" for choice in setting.choices)}
     unused = [
         key
         for key in plain
@@ -56,6 +65,7 @@ def test_every_text_is_used():
         and f'"{key}"' not in SOURCES
         and f"'{key}'" not in SOURCES
         and not any(key.startswith(each) for each in beginnings)
+        and key not in of_methods
     ]
     assert unused == []
 

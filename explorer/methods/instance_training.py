@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from explorer.charts.curves import over_steps
+from explorer.charts.marks import Chart
 from explorer.data.batches import split_evenly
 from explorer.data.fitting import require_labels
 from explorer.dynamic.counting import macs
@@ -23,7 +25,7 @@ from explorer.dynamic.network import Dynamic, Passed
 from explorer.errors import BadInput
 from explorer.evaluate.recovery import share_of_peak
 from explorer.instances import InstanceRun
-from explorer.methods.base import Algorithm, Method, Result, Subject, Turn
+from explorer.methods.base import LOSSES, Algorithm, Method, Result, Seen, Subject, Turn, View
 from explorer.methods.report import Report
 from explorer.values import ChannelGraph
 
@@ -34,9 +36,26 @@ CALIBRATION = 1000  # training images that thresholds are taken from
 CALIBRATION_BATCH = 125
 
 
+def shares_view(seen: Seen) -> Chart:
+    """The mean share of the MACs of a step's images, and the share of channels that is aimed at."""
+    run, frame, say = seen.run, seen.frame, seen.say
+    curves = {say("share_macs"): run.series["shares"], say("share_channels"): run.series["levels"]}
+    sentences = [
+        say(
+            "share_says",
+            name=name,
+            percent=f"{100 * values[frame]:.0f}" if values[frame] == values[frame] else "–",
+        )
+        for name, values in curves.items()
+    ]
+    ticks = {0.0: "0", 0.5: "50 %", 1.0: "100 %"}
+    return over_steps(run, frame, curves, say, "", (0.0, 1.05), sentences, ticks)
+
+
 class InstanceMethod(Method):
     """A method that yields a subnetwork for every image."""
 
+    views = (View("view_shares", shares_view), LOSSES)
     yields = "instances"
     run = InstanceRun
     calibrated: ClassVar[int] = 0  # how often the training images of CALIBRATION are looked at besides

@@ -183,6 +183,11 @@ TABLE = {
     "tab_layer_help": "Importance of the selected layer's channels",
     "tab_methods": "Methods",
     "tab_methods_help": "Methods that train: what they find, step by step, and what they come to",
+    "view_shares": "Share kept",
+    "view_shares_help": "How many of the MACs an image takes on average, and the share of channels aimed at",
+    "share_macs": "MACs",
+    "share_channels": "channels, aimed at",
+    "share_says": "{name}: {percent} %",
     "view_losses": "Losses",
     "view_losses_help": "The losses of the training, each as a share of its largest value",
     "view_contenders": "Compare",
@@ -839,8 +844,6 @@ TABLE = {
     "instance_sampled": "{images} of {of} images were run, evenly spread.",
     "instance_train": "Train…",
     "instance_train_help": "Train a dynamic method here: its settings, and what it will cost",
-    "instance_no_train_images": "A training needs training images, and this network was loaded without.",
-    "instance_no_labels": "A training needs class labels, and these training images have none.",
     "instance_no_norm": "ManiDP and FBS weight channels behind batch norm, and here none directly follows a "
     "convolution. Each image's most active channels need none.",
     "instance_bound_help": "At most this share of a layer's channels is kept, over all images: training presses "

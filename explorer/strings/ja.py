@@ -182,6 +182,11 @@ TABLE: dict[str, str] = {
     "tab_layer_help": "選択した層のチャネルの重要度",
     "tab_methods": "手法",
     "tab_methods_help": "学習する手法: 見つけるものを一歩ずつ、そして結果",
+    "view_shares": "残す割合",
+    "view_shares_help": "画像が平均で使う MACs の割合と、目標とするチャネルの割合",
+    "share_macs": "MACs",
+    "share_channels": "目標のチャネル",
+    "share_says": "{name}: {percent} %",
     "view_losses": "損失",
     "view_losses_help": "学習の損失。それぞれ最大値に対する割合",
     "view_contenders": "比較",
@@ -822,13 +827,11 @@ TABLE: dict[str, str] = {
     "instance_sampled": "{of} 枚のうち均等に選んだ {images} 枚を実行しました。",
     "instance_train": "学習…",
     "instance_train_help": "動的手法をここで学習: 設定と費用",
-    "instance_no_train_images": "学習には学習用画像が必要ですが、このネットワークにはありません。",
     "instance_no_norm": "ManiDPとFBSはバッチ正規化の後ろでチャネルを重み付けしますが、"
     "ここでは畳み込みの直後にありません。"
     "最も活性の高いチャネルなら不要です。",
     "instance_bound_help": "全画像を通じて層のチャネルの最大でこの割合が残ります。学習で一部の顕著度は0になり、"
     "どの水準でも落とされます。学習は一つの水準で行われ、ほかは試すだけです。",
-    "instance_no_labels": "学習にはクラスのラベルが必要ですが、この学習用画像にはありません。",
     # the picker: network, weights, images
     "picker": "ネットワークと画像",
     "picker_help": "別のネットワークとその重み、評価に使う画像を選びます",

@@ -183,6 +183,11 @@ TABLE = {
     "tab_layer_help": "선택한 레이어의 채널 중요도",
     "tab_methods": "방법",
     "tab_methods_help": "학습하는 방법: 찾는 과정을 한 단계씩, 그리고 결과",
+    "view_shares": "유지 비율",
+    "view_shares_help": "이미지가 평균으로 쓰는 MACs의 비율과 목표로 하는 채널의 비율",
+    "share_macs": "MACs",
+    "share_channels": "목표 채널",
+    "share_says": "{name}: {percent} %",
     "view_losses": "손실",
     "view_losses_help": "학습의 손실. 각각 최댓값에 대한 비율",
     "view_contenders": "비교",
@@ -827,13 +832,11 @@ TABLE = {
     "instance_sampled": "{of}장 중 고르게 고른 {images}장을 실행했습니다.",
     "instance_train": "학습…",
     "instance_train_help": "동적 방법을 여기서 학습: 설정과 비용",
-    "instance_no_train_images": "학습에는 학습용 이미지가 필요하지만 이 신경망에는 없습니다.",
     "instance_no_norm": "ManiDP와 FBS는 배치 정규화 뒤에서 채널에 가중치를 주는데, "
     "여기에는 합성곱 바로 뒤에 없습니다. "
     "가장 활성이 큰 채널 방식에는 필요 없습니다.",
     "instance_bound_help": "모든 이미지를 통틀어 층의 채널 가운데 최대 이 비율이 남습니다. "
     "학습으로 일부 중요도는 0이 되고, 어느 수준에서든 버려집니다. 학습은 한 수준에서 했고 나머지는 시험일 뿐입니다.",
-    "instance_no_labels": "학습에는 클래스 레이블이 필요하지만 이 학습용 이미지에는 없습니다.",
     # the picker: network, weights, images
     "picker": "네트워크와 이미지",
     "picker_help": "다른 네트워크와 가중치, 평가할 이미지를 고릅니다",
