@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,16 @@ class Table:
 
 
 @cache
+def read(method: str) -> dict[str, Any]:
+    """All that the file of a method says; empty where it has none."""
+    file = files("explorer") / "methods" / "literature" / f"{method}.toml"
+    return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}
+
+
+@cache
 def tables(method: str) -> tuple[Table, ...]:
     """The tables of a method; none where no file has any."""
-    file = files("explorer") / "methods" / "literature" / f"{method}.toml"
-    if not file.is_file():
-        return ()
-    found = tomllib.loads(file.read_text("utf-8"))["tables"]
+    found = read(method).get("tables", ())
     return tuple(
         Table(**{**each, "columns": tuple(each["columns"]), "rows": tuple(map(tuple, each["rows"]))})
         for each in found

@@ -10,15 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-SOURCES: Mapping[str, str] = MappingProxyType(
-    {
-        "manidp": "github.com/huawei-noah/Pruning",  # images of the paper's tables 1 and 4 in folder ManiDP
-        "mayo": "github.com/deep-fry/mayo",  # FBS's authors, docs/fbs.md
-        "practice": "github.com/63days/FBS-practice",  # others' reproduction of FBS, README
-    }
-)
+from explorer import literature
 
-NOT_READ = ("mobilenet", "speed", "ablation")
+_READ = literature.read("manidp")
+SOURCES: Mapping[str, str] = MappingProxyType(_READ["sources"])
+
+NOT_READ: tuple[str, ...] = tuple(_READ["not_read"])
 """Tables of the ManiDP paper that could not be read: MobileNetV2, measured speed, and its terms left out."""
 
 CAVEATS = ("", "gap", "density", "unit")
@@ -58,73 +55,16 @@ class Gated:
 
     data: str
     network: str
-    density: float | None
     accuracy: float
-    top5: float | None
     macs: float
     source: str
+    density: float | None = None
+    top5: float | None = None
     caveat: str = ""
 
 
-def _imagenet(
-    network: str, *rows: tuple[str, float, float | None, float | None, float | None]
-) -> list[Pruned]:
-    return [
-        Pruned("ImageNet", network, by, error, top5_error, saved, printed)
-        for by, error, top5_error, saved, printed in rows
-    ]
-
-
-def _cifar(network: str, *rows: tuple[str, float, float | None]) -> list[Pruned]:
-    return [Pruned("CIFAR-10", network, by, error, saved=saved) for by, error, saved in rows]
-
-
-PRUNED: tuple[Pruned, ...] = (
-    *_imagenet(
-        "ResNet-18",
-        ("dense", 30.24, 10.92, None, None),
-        ("mil", 33.67, 13.06, 33.3, 3.43), ("sfp", 32.90, 12.22, 41.8, 2.66), ("fpgm", 31.59, 11.52, 41.8, 1.35),
-        ("pfp", 34.35, 13.25, 43.1, 4.11), ("dsa", 31.39, 11.65, 40.0, 1.15), ("lccn", 33.67, 13.06, 34.6, 3.43),
-        ("fbs", 31.83, 11.78, 49.5, 1.59), ("cgnet", 31.70, None, 50.7, 1.46),
-        ("manidp_a", 31.12, 11.24, 51.0, 0.88), ("manidp_b", 31.65, 11.71, 55.1, 1.41),
-    ),
-    *_imagenet(
-        "ResNet-34",
-        ("dense", 26.69, 8.58, None, None),
-        ("sfp", 28.17, 9.67, 41.1, 1.48), ("fpgm", 27.46, 8.87, 41.1, 0.07), ("taylor", 27.17, None, 24.2, 0.48),
-        ("dmc", 27.43, 8.89, 43.4, 0.74), ("lccn", 27.01, 8.81, 24.8, 0.32),
-        ("fbs", 28.34, 9.87, 51.2, 1.85), ("cgnet", 28.70, None, 50.4, 2.01),
-        ("manidp_a", 26.70, 8.58, 46.8, 0.01), ("manidp_b", 27.26, 8.96, 55.3, 0.57),
-    ),
-    *_cifar(
-        "ResNet-20",
-        ("dense", 7.78, None), ("sfp", 9.17, 42.2), ("fpgm", 9.56, 54.0), ("dsa", 8.62, 50.3), ("hinge", 8.16, 45.5),
-        ("dhp", 8.46, 51.8), ("fbs", 9.03, 53.1), ("manidp", 7.95, 54.2),
-    ),
-    *_cifar(
-        "ResNet-32",
-        ("dense", 7.34, None), ("mil", 9.26, 31.2), ("sfp", 7.92, 41.5), ("fpgm", 8.07, 53.2), ("fbs", 8.02, 55.7),
-        ("manidp", 7.85, 63.2),
-    ),
-    *_cifar(
-        "ResNet-56",
-        ("dense", 6.30, None), ("sfp", 7.74, 52.6), ("fpgm", 6.51, 52.6), ("hrank", 6.83, 50.0), ("dsa", 7.09, 52.2),
-        ("hinge", 6.31, 50.0), ("dhp", 6.42, 50.9), ("fbs", 6.48, 53.6), ("manidp", 6.36, 62.4),
-    ),
-)  # fmt: skip
-
-GATED: tuple[Gated, ...] = (
-    Gated("CIFAR-10", "M-CifarNet", None, 91.37, 99.68, 174, "mayo"),
-    Gated("CIFAR-10", "M-CifarNet", 0.5, 90.54, 99.75, 57, "mayo", "density"),
-    Gated("ImageNet", "VGG-16, slimmed", 0.6, 69.59, 89.39, 3379, "mayo"),
-    *(
-        Gated("CIFAR-10", "CifarNet", density, accuracy, None, macs, "practice", "unit")
-        for density, accuracy, macs in (
-            (None, 87.3, 1.74), (1.0, 86.31, 1.67), (0.9, 86.43, 1.38), (0.8, 86.65, 1.11), (0.7, 86.65, 0.84),
-            (0.6, 85.69, 0.62), (0.5, 85.45, 0.44), (0.4, 83.91, 0.28), (0.3, 82.51, 0.16),
-        )
-    ),
-)  # fmt: skip
+PRUNED: tuple[Pruned, ...] = tuple(Pruned(**each) for each in _READ["pruned"])
+GATED: tuple[Gated, ...] = tuple(Gated(**each) for each in _READ["gated"])
 
 
 def dense_of(row: Pruned) -> Pruned:

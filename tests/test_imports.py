@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import explorer
 
 PACKAGE = Path(explorer.__file__).parent
@@ -47,34 +45,42 @@ def part_of(path: Path) -> str:
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if part_of(path) != "__init__")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path) -> None:
+VALUES = {
+    "values",
+    "records",
+    "runs",
+    "chains",
+    "instances",
+    "paired",
+    "charts",
+    "published",
+    "published_dynamic",
+}
+
+
+def misplaced(path: Path) -> Iterator[str]:
+    """What a file imports from beside it or above, in words."""
     part = part_of(path)
     for module in imports(path):
         names = module.split(".")
         if names[0] != "explorer":
             continue
+        where = f"{path.relative_to(PACKAGE)} imports {module}"
         if len(names) == 1:  # the engine's public names
-            assert HEIGHT[part] > HEIGHT["session"], "the engine must name the module that it imports"
+            if HEIGHT[part] <= HEIGHT["session"]:
+                yield f"{where}: the engine must name the module"
             continue
         other = names[1]
         if other == part or (part, other) in ALLOWED_BESIDE:
             continue
-        assert HEIGHT[other] < HEIGHT[part], f"{part} must not import {other}"
-        if part == "figures":
-            values = (
-                "values",
-                "records",
-                "runs",
-                "chains",
-                "instances",
-                "paired",
-                "published",
-                "published_dynamic",
-                "charts",
-            )
-            allowed = ("errors", "strings", *values)
-            assert other in allowed, "figures see values only"
+        if HEIGHT[other] >= HEIGHT[part]:
+            yield f"{where}, which is not below"
+        elif part == "figures" and other not in {"errors", "strings", *VALUES}:
+            yield f"{where}: figures see values only"
+
+
+def test_imports_point_down() -> None:
+    assert [words for path in FILES for words in misplaced(path)] == []
 
 
 def test_every_part_has_its_place() -> None:
@@ -89,9 +95,10 @@ def test_the_top_level_names_only_the_engine() -> None:
     assert all(HEIGHT[part] < HEIGHT["session"] for part in parts)
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if HEIGHT[part_of(p)] <= HEIGHT["session"]], ids=str)
-def test_the_engine_names_no_interface_library(path: Path) -> None:
-    assert not {module.split(".")[0] for module in imports(path)} & INTERFACE
+def test_the_engine_names_no_interface_library() -> None:
+    engine = [path for path in FILES if HEIGHT[part_of(path)] <= HEIGHT["session"]]
+    named = {path: {module.split(".")[0] for module in imports(path)} & INTERFACE for path in engine}
+    assert {path: names for path, names in named.items() if names} == {}
 
 
 def loaded_after(code: str) -> set[str]:
