@@ -14,8 +14,9 @@ EXPECTED = {
     "explorer/panels/css/*.css": 7,
     "explorer/zoo/weights/*.safetensors": 4,
     "explorer/data/fashion_mnist/*.xz": 3,
-    "explorer/methods/recorded/*.json": 1,
-    "explorer/methods/recorded/*.safetensors": 1,
+    "explorer/methods/recorded/*.safetensors": 3,
+    "explorer/methods/literature/*.toml": 3,
+    "explorer/strings/methods/*.toml": 4,
 }
 MOST_MB = 20
 
