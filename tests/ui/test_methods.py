@@ -25,15 +25,10 @@ SHOWS = """([place, papers]) => {
 }"""
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["light", "dark"])
-def dark(request):
-    return request.param
-
-
 @pytest.fixture
-def slimming(open_notebook, dark):
+def slimming(open_notebook):
     """The explorer notebook, run, with Network Slimming chosen by keys in the methods tab."""
-    notebook = open_notebook(width=1280, height=960, dark=dark)
+    notebook = open_notebook(width=1280, height=960)
     notebook.run_all()
     notebook.wait_drawn("bars")
     assert notebook.kernel(SETTLED)
@@ -44,7 +39,7 @@ def slimming(open_notebook, dark):
     return notebook
 
 
-def test_it_is_replayed_by_keys_and_its_widths_reach_the_bars_and_every_view_fits(slimming, dark):
+def test_it_is_replayed_by_keys_and_its_widths_reach_the_bars_and_every_view_fits(slimming):
     page, last = slimming.page, slimming.kernel(f"{PANE}.slider.max")
     slimming.wait_column("method-slimming-bars-kept", "top", slimming.kernel(bars("kept")))
     before = picture(slimming, ".pe-method .pe-chain-figure")
@@ -55,15 +50,18 @@ def test_it_is_replayed_by_keys_and_its_widths_reach_the_bars_and_every_view_fit
     assert slimming.kernel(f"{PANE}._frame") == last - 60
     slimming.wait_column("method-slimming-bars-cut", "top", slimming.kernel(bars("cut")))
     assert picture(slimming, ".pe-method .pe-chain-figure") != before
-    name = "dark" if dark else "light"
     for width in (848, 1100, 1280):
         fit(slimming, width)
         for place, view in enumerate(("scales", "widths", "losses", "compare", "papers")):
             page.locator(".pe-method .pe-chain-views button").nth(place).click()
             page.wait_for_function(SHOWS, arg=[place, view == "papers"])
             assert page.evaluate(OUTSIDE) == [], (width, view)
-            slimming.screenshot(f"slimming-{view}-{width}-{name}")
+            slimming.screenshot(f"slimming-{view}-{width}")
     page.locator(".pe-method .pe-chain-views button").nth(0).click()
+    theme = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+    page.evaluate(theme)
+    page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    slimming.screenshot("slimming-scales-dark")
     page.locator(".pe-method").get_by_role("button", name="Use widths").click()
     page.wait_for_function("() => document.querySelector('.pe-status').innerText.includes('widths set')")
     found = f"dict({PANE}._recorded.run.widths)"

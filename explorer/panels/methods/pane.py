@@ -160,7 +160,7 @@ class MethodPane(VBox):
         nothing = "method_nothing_yet" if run is None else "method_not_measured"
         self.empty.value = tag("", reason if run is None and reason else say(nothing))
         self._render_replay(run, frame, view is not None and view.replayed and chart is not None)
-        found = run is not None and run.ended
+        found = run is not None and run.ended and not papers
         widths = self._method.yields == "widths"
         shown(self.uses, found and widths and bool(run and run.widths))
         shown(self.opens, found and widths)
