@@ -91,12 +91,14 @@ class MethodPane(VBox):
         self.shows = Button(description=say("dynamic_show"), tooltip=say("dynamic_show_help"))
         self.summary = HTML().add_class("pe-hidden")
         self.replay = HBox([self.play, self.slider, self.step]).add_class("pe-chain-row")
-        foot = HBox([self.uses, self.opens, self.shows]).add_class("pe-chain-row").add_class("pe-chain-foot")
+        self.foot = (
+            HBox([self.uses, self.opens, self.shows]).add_class("pe-chain-row").add_class("pe-chain-foot")
+        )
         binding.act(session.read_recorded, method)
         super().__init__(
             [
                 HBox([lead, self.whose, self.title, self.form]).add_class("pe-chain-top"),
-                *(self.view, self.figure, self.papers, self.empty, self.replay, foot, self.summary),
+                *(self.view, self.figure, self.papers, self.empty, self.replay, self.foot, self.summary),
             ]
         )
         self.add_class("pe-chain").add_class("pe-method")
@@ -160,7 +162,8 @@ class MethodPane(VBox):
         nothing = "method_nothing_yet" if run is None else "method_not_measured"
         self.empty.value = tag("", reason if run is None and reason else say(nothing))
         self._render_replay(run, frame, view is not None and view.replayed and chart is not None)
-        found = run is not None and run.ended and not papers
+        found = run is not None and run.ended
+        shown(self.foot, found and not papers)
         widths = self._method.yields == "widths"
         shown(self.uses, found and widths and bool(run and run.widths))
         shown(self.opens, found and widths)
