@@ -13,8 +13,8 @@ from explorer.values import next_step
 
 FONT = "13px"
 COLUMNS = {
-    "lines": ("xs", "ys", "width", "says"),
     "bars": ("left", "right", "top", "says"),
+    "lines": ("xs", "ys", "width", "says"),
     "points": ("x", "y", "size", "says"),
     "texts": ("x", "y", "text", "align"),
 }
