@@ -107,6 +107,27 @@ def test_the_search_runs_as_it_is_printed(tmp_path, monkeypatch):
     assert abs(share / 0.4 - 1) < 0.15, "as near as a unit of these few can come"
 
 
+def test_network_slimming_trains_as_it_is_printed():
+    """On a small network, and shorter."""
+    layers = [
+        nn.Conv2d(1, 6, 3, 2),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+    ]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    made = torch.Generator().manual_seed(0)
+    images = Images(torch.rand((32, 1, 14, 14), generator=made), torch.arange(32) % 2, identity)
+    net = explorer.load(model, data=Data("noise", ("even", "odd"), images, images, None))
+    short = EXAMPLES[5].replace("epochs=6", "epochs=1, fine_tune=1, batch=8")
+    assert short != EXAMPLES[5]
+    names = {"explorer": explorer, "net": net}
+    exec(compile(short, "README.md", "exec"), names)
+    assert names["narrow"][0].out_channels + names["narrow"][3].out_channels == 14 - 7 - 1
+
+
 def test_the_instance_subnetworks_are_made_as_it_is_printed(tmp_path, monkeypatch, capsys):
     """On a small network, and shorter."""
     monkeypatch.chdir(tmp_path)
@@ -115,8 +136,8 @@ def test_the_instance_subnetworks_are_made_as_it_is_printed(tmp_path, monkeypatc
     made = torch.Generator().manual_seed(0)
     images = Images(torch.rand((32, 1, 14, 14), generator=made), torch.arange(32) % 2, identity)
     net = explorer.load(model, data=Data("noise", ("even", "odd"), images, images, None))
-    short = EXAMPLES[5].replace("epochs=8,", "epochs=1, batch=8,")
-    assert short != EXAMPLES[5]
+    short = EXAMPLES[6].replace("epochs=8,", "epochs=1, batch=8,")
+    assert short != EXAMPLES[6]
     names = {"explorer": explorer, "net": net}
     exec(compile(short, "README.md", "exec"), names)
     assert not Path("manidp.pt").exists()
