@@ -44,9 +44,8 @@ def test_it_is_replayed_by_keys_and_its_widths_reach_the_bars_and_every_view_fit
     slimming.wait_column("method-slimming-bars-kept", "top", slimming.kernel(bars("kept")))
     before = picture(slimming, ".pe-method .pe-chain-figure")
     press(slimming, ".pe-method .noUi-handle[aria-label='Step of the training']", *["ArrowLeft"] * 60)
-    page.wait_for_function(
-        "() => document.querySelector('.pe-method .pe-chain-step').innerText.includes('step')"
-    )
+    step = slimming.kernel(f"int({PANE}._recorded.run.steps[{last - 60}])")
+    page.locator(".pe-method .pe-chain-step", has_text=f"step {step} of").wait_for()
     assert slimming.kernel(f"{PANE}._frame") == last - 60
     slimming.wait_column("method-slimming-bars-cut", "top", slimming.kernel(bars("cut")))
     assert picture(slimming, ".pe-method .pe-chain-figure") != before
