@@ -33,7 +33,8 @@ def test_what_cannot_be_answered_is_refused_before_there_are_threads():
     history = History(Request(widths=(("no such group", 3),)))
     with pytest.raises(ExplorerError, match="no such group"):
         Session(fresh.network, history)
-    assert set(threading.enumerate()) <= threads
+    # A watcher of `graph.deadline` ends by itself, a moment after what it watched.
+    assert {each.name for each in set(threading.enumerate()) - threads} <= {"deadline"}
 
 
 def test_a_history_counts_what_was_asked_anew_and_forgets_what_was_undone():
